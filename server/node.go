@@ -1,0 +1,229 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"chancery/gov"
+	"chancery/kv"
+	"chancery/kv/writeset"
+	"chancery/ledger"
+)
+
+// TxID is a position in the ledger, view.seqno.
+type TxID = writeset.TxID
+
+// Errors of a Node that the server branches on. An implementation returns these
+// (or errors that wrap them) and kv.ErrConflict.
+var (
+	// ErrNotPrimary says that this node does not lead; nothing was given a position.
+	ErrNotPrimary = errors.New("this node is not the primary")
+	// ErrTooManyPending says that too many transactions wait for their commit;
+	// nothing was given a position.
+	ErrTooManyPending = errors.New("too many transactions wait for commit")
+	// ErrBusy says that the node cannot take writes for now (its disk is full).
+	ErrBusy = errors.New("the node cannot take writes now")
+	// ErrStopped says that the node stops; the outcome of a wait is not known.
+	ErrStopped = errors.New("the node is stopping")
+	// ErrNotCommitted says that a receipt or a historical transaction was asked for
+	// that is not Committed on this node.
+	ErrNotCommitted = errors.New("the transaction is not committed")
+	// ErrNoReceipt says that a committed transaction has no receipt of the kind asked
+	// for: a COSE receipt of a signature transaction, a JSON receipt of one that is
+	// covered by a COSE signature only.
+	ErrNoReceipt = errors.New("no receipt of this kind for the transaction")
+	// ErrFetching says that ledger entries needed for the answer are on their way;
+	// the client is told to ask again.
+	ErrFetching = errors.New("the transaction is being fetched")
+)
+
+// Node is what the server needs of the node that it fronts. All methods are safe
+// for concurrent use and none but Wait, Receipt, COSEReceipt and Transaction may
+// block for long.
+type Node interface {
+	// Begin returns a transaction over the head, the state of the last position
+	// given out, committed or not.
+	Begin() *kv.Tx
+	// Committed returns the state as of the last applied signature.
+	Committed() *kv.State
+	// Position returns where this node stands, as one consistent value.
+	Position() Position
+	// Submit validates tx against the head and gives it the next position. It returns
+	// when the transaction is ordered, before it is durable.
+	// Errors: kv.ErrConflict, ErrNotPrimary, ErrTooManyPending, ErrBusy, ErrStopped; after
+	// each of them nothing was given a position and tx may be discarded.
+	Submit(ctx context.Context, tx *kv.Tx, s Submission) (TxID, error)
+	// Wait blocks until id is Committed or Invalid. It must be woken by the commit
+	// itself, and must ask for a signature when id is not yet covered by one.
+	// With ctx done it returns the status as of then and ctx's error; when the node
+	// stops, the status as of then and ErrStopped.
+	Wait(ctx context.Context, id TxID) (Status, error)
+	// RequestSignature asks that what is ordered so far be signed soon, without waiting.
+	// A poll of a Pending transaction's status calls it.
+	RequestSignature()
+	// Receipt returns the JSON receipt of a committed transaction.
+	// Errors: ErrNotCommitted, ErrNoReceipt, ErrFetching.
+	Receipt(ctx context.Context, id TxID) (*ledger.Receipt, error)
+	// COSEReceipt returns the COSE receipt of a committed transaction. Errors as Receipt.
+	COSEReceipt(ctx context.Context, id TxID) ([]byte, error)
+	// Transaction returns the writes of a committed transaction, private maps
+	// decrypted, checked against a signed root. Errors as Receipt.
+	Transaction(ctx context.Context, id TxID) (writeset.WriteSet, error)
+	// Effects returns a fresh carrier for what a governance action does beside its
+	// writes. The server passes it to package gov and then to Submit in the
+	// Submission of the same attempt; an attempt that is not submitted has no effect.
+	Effects(tx *kv.Tx) gov.Effects
+	// Info returns what the node says of itself; it is cheap.
+	Info() Info
+	// Consensus returns the details shown by /node/consensus.
+	Consensus() Consensus
+	// Files returns the ledger chunks and snapshots that may be downloaded.
+	Files() Files
+}
+
+// Submission is what goes with a transaction besides its writes.
+type Submission struct {
+	// Claims is the application's claims digest, zero when it set none.
+	Claims ledger.Digest
+	// Effects is the carrier that the governance functions of this attempt ran with,
+	// nil where there was none.
+	Effects gov.Effects
+	// Snapshot asks for a snapshot at the next signature.
+	Snapshot bool
+}
+
+// Position is a consistent view of where a node stands. The slice must not be changed.
+type Position struct {
+	// View is the consensus term that this node is in, whether it leads or follows.
+	View uint64
+	// Primary says that this node leads View.
+	Primary bool
+	// Head is the last position known, speculative on a primary.
+	Head TxID
+	// Committed is the last applied signature, zero before the first.
+	Committed TxID
+	// Views holds at i the first seqno of view i+1.
+	Views []uint64
+}
+
+// ViewOf returns the view of a seqno in the node's history, 0 when it has none there.
+func (p Position) ViewOf(seqno uint64) uint64 {
+	if seqno == 0 || seqno > p.Head.Seqno {
+		return 0
+	}
+	for i := len(p.Views) - 1; i >= 0; i-- {
+		if p.Views[i] <= seqno {
+			return uint64(i) + 1
+		}
+	}
+	return 0
+}
+
+// Status is what a node can say of a TxID (ccf-features 1.4).
+type Status string
+
+// The four statuses. Committed and Invalid are final.
+const (
+	Unknown   Status = "Unknown"
+	Pending   Status = "Pending"
+	Committed Status = "Committed"
+	Invalid   Status = "Invalid"
+)
+
+// Final says whether the status can no longer change.
+func (s Status) Final() bool { return s == Committed || s == Invalid }
+
+// Status evaluates id at the position.
+func (p Position) Status(id TxID) Status {
+	local := p.ViewOf(id.Seqno)
+	switch {
+	case id.Seqno <= p.Committed.Seqno && local == id.View:
+		return Committed
+	case id.Seqno <= p.Committed.Seqno:
+		return Invalid
+	case local == id.View:
+		return Pending
+	case p.Committed.View > id.View:
+		return Invalid
+	}
+	return Unknown
+}
+
+// Info is what a node says of itself outside the KV.
+type Info struct {
+	// ID is the node id: 64 hex digits, SHA-256 of the node's public key (SPKI).
+	ID string
+	// State is CCF's name of the node's state, e.g. "PartOfNetwork".
+	State string
+	// StartupSeqno is the seqno the node started from: 0 at genesis, else its snapshot's.
+	StartupSeqno uint64
+	// RecoveryTarget and LastRecovered are set only while a recovery runs.
+	RecoveryTarget, LastRecovered *uint64
+	// StopNotice says that the operator announced the node's end.
+	StopNotice bool
+	// PrimaryID is the node id of the primary, "" when unknown.
+	PrimaryID string
+	// SelfSignedCert is the node's own certificate, PEM.
+	SelfSignedCert string
+	// RefreshAttempts, RefreshSuccesses and RefreshFailures count JWT key refreshes.
+	RefreshAttempts, RefreshSuccesses, RefreshFailures uint64
+	// HistoricalCache is the size in bytes of what is cached for historical queries.
+	HistoricalCache uint64
+	// InitIndex is the first seqno of which this node may have ledger chunks.
+	InitIndex uint64
+}
+
+// Consensus is the body of /node/consensus under "details"; the JSON names are CCF's.
+type Consensus struct {
+	Configs             []ConsensusConfig       `json:"configs"`
+	Acks                map[string]ConsensusAck `json:"acks"`
+	MembershipState     string                  `json:"membership_state"`
+	LeadershipState     string                  `json:"leadership_state,omitempty"`
+	RetirementPhase     string                  `json:"retirement_phase,omitempty"`
+	Learners            map[string]uint64       `json:"learners,omitempty"`
+	ReconfigurationType string                  `json:"reconfiguration_type,omitempty"`
+	PrimaryID           *string                 `json:"primary_id"`
+	CurrentView         uint64                  `json:"current_view"`
+	Ticking             bool                    `json:"ticking"`
+}
+
+// ConsensusConfig is one configuration of the consensus: who votes, from seqno Idx on.
+type ConsensusConfig struct {
+	Idx   uint64                   `json:"idx"`
+	Nodes map[string]ConsensusPeer `json:"nodes"`
+	Rid   uint64                   `json:"rid"`
+}
+
+// ConsensusPeer is a node's node-to-node address, host:port.
+type ConsensusPeer struct {
+	Address string `json:"address"`
+}
+
+// ConsensusAck is what the primary last heard of a backup.
+type ConsensusAck struct {
+	Seqno          uint64 `json:"seqno"`
+	LastReceivedMS uint64 `json:"last_received_ms"`
+}
+
+// Files gives access to the files of a node that an operator may download.
+type Files interface {
+	// ChunkWith returns the file name of the committed ledger chunk that holds seqno.
+	ChunkWith(seqno uint64) (name string, ok bool)
+	// OpenChunk opens a committed ledger chunk by its file name. An error that wraps
+	// fs.ErrNotExist says that there is none; names that are not a committed chunk's
+	// must give that too.
+	OpenChunk(name string) (File, error)
+	// SnapshotSince returns the newest committed snapshot at or after seqno.
+	SnapshotSince(seqno uint64) (name string, ok bool)
+	// OpenSnapshot opens a committed snapshot by its file name. Errors as OpenChunk.
+	OpenSnapshot(name string) (File, error)
+}
+
+// File is an open file whose size does not change.
+type File interface {
+	io.ReaderAt
+	io.Closer
+	// Size is the length in bytes.
+	Size() int64
+}
