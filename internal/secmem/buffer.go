@@ -66,11 +66,8 @@ func (buf *Buffer) Wipe() {
 	buf.b, buf.mem = nil, nil
 }
 
-// String returns a redaction.
-func (*Buffer) String() string { return "[secret]" }
-
-// GoString returns a redaction.
-func (*Buffer) GoString() string { return "[secret]" }
+// Format writes a redaction, whatever the verb.
+func (*Buffer) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("[secret]")) }
 
 // LogValue returns a redaction.
 func (*Buffer) LogValue() slog.Value { return slog.StringValue("[secret]") }

@@ -89,14 +89,11 @@ func (s *Secret) Split(rand io.Reader, k, n int) ([]Share, error) {
 // Wipe overwrites the limbs.
 func (s *Secret) Wipe() { clear(s.limbs[:]) }
 
-// String returns a redaction.
-func (*Secret) String() string { return "[shared secret]" }
-
-// GoString returns a redaction.
-func (*Secret) GoString() string { return "[shared secret]" }
+// Format writes a redaction, whatever the verb.
+func (Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("[shared secret]")) }
 
 // LogValue returns a redaction.
-func (*Secret) LogValue() slog.Value { return slog.StringValue("[shared secret]") }
+func (Secret) LogValue() slog.Value { return slog.StringValue("[shared secret]") }
 
 // Combine gives the secret back from shares. A share with x = 0 among them is
 // the secret itself; otherwise the first k are interpolated, as CCF does, and

@@ -48,8 +48,8 @@ func (s *Share) Wipe() { clear(s.Y[:]) }
 // String names the share without its contents.
 func (s Share) String() string { return fmt.Sprintf("[share %d]", s.X) }
 
-// GoString names the share without its contents.
-func (s Share) GoString() string { return s.String() }
+// Format names the share without its contents, whatever the verb.
+func (s Share) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(s.String())) }
 
 // LogValue names the share without its contents.
 func (s Share) LogValue() slog.Value { return slog.StringValue(s.String()) }

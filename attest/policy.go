@@ -1,0 +1,90 @@
+package attest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// Why a policy refuses claims. Callers map each to CCF's answer.
+var (
+	// ErrHostData: the host data is not in the trust table.
+	ErrHostData = errors.New("quote host data is not authorised")
+	// ErrMeasurement: the measurement is not in the trust table.
+	ErrMeasurement = errors.New("quote does not contain known enclave measurement")
+	// ErrUVM: the endorsement of the measurement has no trusted issuer, feed and
+	// version.
+	ErrUVM = errors.New("UVM endorsements are not authorised")
+	// ErrTCB: the platform's version is below the minimum, or its processor has
+	// none.
+	ErrTCB = errors.New("platform TCB is not authorised")
+	// ErrReportData: the evidence is about another key.
+	ErrReportData = errors.New("quote report data does not contain node's public key hash")
+)
+
+// Policy is the trust of a service at one state of its tables. Each method
+// reports whether the tables hold what it asks for; an error is a table that
+// does not read.
+type Policy interface {
+	// HostDataTrusted looks host data up in the format's table.
+	HostDataTrusted(f Format, hostData [32]byte) (bool, error)
+	// MeasurementTrusted looks a measurement up in the format's table.
+	MeasurementTrusted(f Format, measurement string) (bool, error)
+	// UVMTrusted looks for the endorsement's issuer and feed with a version at
+	// or below its own.
+	UVMTrusted(u UVM) (bool, error)
+	// TCBTrusted looks for the processor's minimum and compares it.
+	TCBTrusted(t TCB) (bool, error)
+}
+
+// Check verifies evidence and asks policy about its claims, in CCF's order. key
+// is the SHA-256 of the node's public key in DER. It returns the claims that
+// passed, or an error that wraps ErrNotGenuine or one of the sentinels here.
+func Check(ctx context.Context, v Verifier, e Evidence, p Policy, key [32]byte) (Claims, error) {
+	c, err := v.Verify(ctx, e)
+	if err != nil {
+		return Claims{}, fmt.Errorf("checking attestation: %w", err)
+	}
+	if err := c.Authorise(p); err != nil {
+		return Claims{}, fmt.Errorf("checking attestation: %w", err)
+	}
+	if c.ReportData != key {
+		return Claims{}, fmt.Errorf("checking attestation: %w", ErrReportData)
+	}
+	return c, nil
+}
+
+// Authorise asks policy about claims: host data, then the code, by endorsement
+// where there is one and by measurement otherwise, then the platform's version.
+func (c Claims) Authorise(p Policy) error {
+	ok, err := p.HostDataTrusted(c.Format, c.HostData)
+	if err := verdict(ok, err, ErrHostData); err != nil {
+		return err
+	}
+	if c.UVM != nil {
+		ok, err = p.UVMTrusted(*c.UVM)
+		err = verdict(ok, err, ErrUVM)
+	} else {
+		ok, err = p.MeasurementTrusted(c.Format, c.Measurement)
+		err = verdict(ok, err, ErrMeasurement)
+	}
+	if err != nil {
+		return err
+	}
+	if c.TCB == nil {
+		return nil
+	}
+	ok, err = p.TCBTrusted(*c.TCB)
+	return verdict(ok, err, ErrTCB)
+}
+
+// verdict joins a policy's answer into one error.
+func verdict(ok bool, err, refusal error) error {
+	if err != nil {
+		return fmt.Errorf("reading the trust tables: %w", err)
+	}
+	if !ok {
+		return refusal
+	}
+	return nil
+}

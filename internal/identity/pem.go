@@ -1,0 +1,250 @@
+package identity
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+)
+
+// The PEM block types that occur here.
+const (
+	blockCertificate = "CERTIFICATE"
+	blockRequest     = "CERTIFICATE REQUEST"
+	blockPublic      = "PUBLIC KEY"
+	blockPKCS8       = "PRIVATE KEY"
+	blockSEC1        = "EC PRIVATE KEY"
+	blockPKCS1       = "RSA PRIVATE KEY"
+	blockParameters  = "EC PARAMETERS" // OpenSSL writes it before a SEC 1 key
+)
+
+// maxPEM bounds what the parsers look at.
+const maxPEM = 1 << 20
+
+// ErrPEM means that bytes are not the PEM object that was asked for, or hold a
+// key of another kind. Its text never quotes the input.
+var ErrPEM = errors.New("not the expected PEM object")
+
+// block returns the one block of data. There must be nothing but white space
+// around it; blocks of type skip before it are passed over.
+func block(data []byte, skip string) (*pem.Block, error) {
+	blocks, err := blocks(data)
+	if err != nil {
+		return nil, err
+	}
+	if skip != "" && len(blocks) > 1 && blocks[0].Type == skip {
+		blocks = blocks[1:]
+	}
+	if len(blocks) != 1 {
+		return nil, fmt.Errorf("%w: %d blocks, want one", ErrPEM, len(blocks))
+	}
+	return blocks[0], nil
+}
+
+// blocks splits data into its PEM blocks, with white space alone around them.
+func blocks(data []byte) ([]*pem.Block, error) {
+	if len(data) > maxPEM {
+		return nil, fmt.Errorf("%w: longer than %d bytes", ErrPEM, maxPEM)
+	}
+	var out []*pem.Block
+	for {
+		data = bytes.TrimSpace(data)
+		if len(data) == 0 {
+			return out, nil
+		}
+		if !bytes.HasPrefix(data, []byte("-----BEGIN ")) {
+			return nil, fmt.Errorf("%w: text outside a block", ErrPEM)
+		}
+		b, rest := pem.Decode(data)
+		if b == nil || len(b.Headers) != 0 {
+			return nil, fmt.Errorf("%w: broken or encrypted block", ErrPEM)
+		}
+		// Decode passes over what it cannot read; nothing may be passed over.
+		if n := bytes.Count(data[:len(data)-len(rest)], []byte("-----BEGIN ")); n != 1 {
+			return nil, fmt.Errorf("%w: broken block", ErrPEM)
+		}
+		out = append(out, b)
+		data = rest
+	}
+}
+
+// ParseCertificate reads one PEM certificate.
+func ParseCertificate(data []byte) (*x509.Certificate, error) {
+	b, err := block(data, "")
+	if err != nil {
+		return nil, fmt.Errorf("certificate: %w", err)
+	}
+	return certificate(b)
+}
+
+// ParseCertificates reads a bundle of at least one PEM certificate.
+func ParseCertificates(data []byte) ([]*x509.Certificate, error) {
+	all, err := blocks(data)
+	if err != nil {
+		return nil, fmt.Errorf("certificates: %w", err)
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("certificates: %w: empty", ErrPEM)
+	}
+	out := make([]*x509.Certificate, len(all))
+	for i, b := range all {
+		if out[i], err = certificate(b); err != nil {
+			return nil, fmt.Errorf("certificate %d: %w", i+1, err)
+		}
+	}
+	return out, nil
+}
+
+func certificate(b *pem.Block) (*x509.Certificate, error) {
+	if b.Type != blockCertificate {
+		return nil, fmt.Errorf("certificate: %w: found %s", ErrPEM, b.Type)
+	}
+	c, err := x509.ParseCertificate(b.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("certificate: %w", err)
+	}
+	return c, nil
+}
+
+// CertificatePEM encodes a DER certificate.
+func CertificatePEM(der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: blockCertificate, Bytes: der})
+}
+
+// ParseECPublicKey reads a PEM public key on P-256, P-384 or P-521. Any other
+// kind of key is ErrPEM.
+func ParseECPublicKey(data []byte) (*ecdsa.PublicKey, error) {
+	key, err := publicKey(data)
+	if err != nil {
+		return nil, err
+	}
+	return asECPublic(key)
+}
+
+// ParseRSAPublicKey reads a PEM RSA public key. Any other kind of key is
+// ErrPEM.
+func ParseRSAPublicKey(data []byte) (*rsa.PublicKey, error) {
+	key, err := publicKey(data)
+	if err != nil {
+		return nil, err
+	}
+	r, ok := key.(*rsa.PublicKey)
+	if !ok {
+		return nil, fmt.Errorf("public key: %w: %s key, want RSA", ErrPEM, family(key))
+	}
+	return r, nil
+}
+
+func publicKey(data []byte) (crypto.PublicKey, error) {
+	b, err := block(data, "")
+	if err != nil {
+		return nil, fmt.Errorf("public key: %w", err)
+	}
+	if b.Type != blockPublic {
+		return nil, fmt.Errorf("public key: %w: found %s", ErrPEM, b.Type)
+	}
+	key, err := x509.ParsePKIXPublicKey(b.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("public key: %w", err)
+	}
+	return key, nil
+}
+
+func asECPublic(key crypto.PublicKey) (*ecdsa.PublicKey, error) {
+	e, ok := key.(*ecdsa.PublicKey)
+	if !ok || !supportedCurve(e.Curve) {
+		return nil, fmt.Errorf("public key: %w: %s key, want P-256, P-384 or P-521", ErrPEM, family(key))
+	}
+	return e, nil
+}
+
+// CertificateKey returns the elliptic key of a certificate. A certificate over
+// another kind of key is ErrPEM.
+func CertificateKey(c *x509.Certificate) (*ecdsa.PublicKey, error) { return asECPublic(c.PublicKey) }
+
+// PublicKeyPEM encodes a public key.
+func PublicKeyPEM(pub crypto.PublicKey) ([]byte, error) {
+	der, err := x509.MarshalPKIXPublicKey(pub)
+	if err != nil {
+		return nil, fmt.Errorf("encoding public key: %w", err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: blockPublic, Bytes: der}), nil
+}
+
+// ParseECPrivateKey reads a PEM private key on P-256, P-384 or P-521, in PKCS #8
+// or SEC 1. Any other kind of key is ErrPEM.
+func ParseECPrivateKey(data []byte) (*ecdsa.PrivateKey, error) {
+	key, err := privateKey(data)
+	if err != nil {
+		return nil, err
+	}
+	e, ok := key.(*ecdsa.PrivateKey)
+	if !ok || !supportedCurve(e.Curve) {
+		return nil, fmt.Errorf("private key: %w: %s key, want P-256, P-384 or P-521", ErrPEM, family(key))
+	}
+	return e, nil
+}
+
+// ParseRSAPrivateKey reads a PEM RSA private key, in PKCS #8 or PKCS #1. Any
+// other kind of key is ErrPEM.
+func ParseRSAPrivateKey(data []byte) (*rsa.PrivateKey, error) {
+	key, err := privateKey(data)
+	if err != nil {
+		return nil, err
+	}
+	r, ok := key.(*rsa.PrivateKey)
+	if !ok {
+		return nil, fmt.Errorf("private key: %w: %s key, want RSA", ErrPEM, family(key))
+	}
+	return r, nil
+}
+
+func privateKey(data []byte) (key any, err error) {
+	b, err := block(data, blockParameters)
+	if err != nil {
+		return nil, fmt.Errorf("private key: %w", err)
+	}
+	defer clear(b.Bytes)
+	switch b.Type {
+	case blockPKCS8:
+		key, err = x509.ParsePKCS8PrivateKey(b.Bytes)
+	case blockSEC1:
+		key, err = x509.ParseECPrivateKey(b.Bytes)
+	case blockPKCS1:
+		key, err = x509.ParsePKCS1PrivateKey(b.Bytes)
+	default:
+		return nil, fmt.Errorf("private key: %w: found %s", ErrPEM, b.Type)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("private key: %w: does not parse", ErrPEM)
+	}
+	return key, nil
+}
+
+// PrivateKeyPEM encodes an *ecdsa.PrivateKey or *rsa.PrivateKey as PKCS #8. The
+// caller clears the result after use.
+func PrivateKeyPEM(key crypto.PrivateKey) ([]byte, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, fmt.Errorf("encoding private key: %w", err)
+	}
+	defer clear(der)
+	return pem.EncodeToMemory(&pem.Block{Type: blockPKCS8, Bytes: der}), nil
+}
+
+// family names the kind of a key for an error.
+func family(key any) string {
+	switch k := key.(type) {
+	case *rsa.PublicKey, *rsa.PrivateKey:
+		return "RSA"
+	case *ecdsa.PublicKey:
+		return k.Curve.Params().Name
+	case *ecdsa.PrivateKey:
+		return k.Curve.Params().Name
+	}
+	return fmt.Sprintf("%T", key)
+}
