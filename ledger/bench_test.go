@@ -1,0 +1,77 @@
+package ledger
+
+import (
+	"bytes"
+	"testing"
+
+	"chancery/internal/durable"
+	"chancery/kv/writeset"
+)
+
+func smallWrite() writeset.WriteSet {
+	return writeset.WriteSet{{Name: "records", Writes: []writeset.Write{{Key: []byte("key-0001"), Value: bytes.Repeat([]byte{'x'}, 100)}}}}
+}
+
+func BenchmarkSeal(b *testing.B) {
+	s, ws := newSecret(b, 1), smallWrite()
+	b.ReportAllocs()
+	var seqno uint64
+	for b.Loop() {
+		seqno++
+		if _, err := Seal(s, TxID{View: 2, Seqno: seqno}, ws, Digest{}, 0); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkParseAndOpen(b *testing.B) {
+	s := newSecret(b, 1)
+	e, err := Seal(s, TxID{View: 2, Seqno: 5}, smallWrite(), Digest{}, 0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		p, err := ParseEntry(e.Raw)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := p.Open(s); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkSign(b *testing.B) {
+	h := newHistory(b)
+	root, tree := h.tree.Root(), h.tree.AppendTo(nil, 0)
+	for b.Loop() {
+		if _, err := h.signer.Sign(TxID{View: 2, Seqno: 1}, root, tree); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkAppendSigned(b *testing.B) {
+	h := newHistory(b)
+	d, err := OpenDir(durable.OS(), b.TempDir(), nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer d.Close()
+	sig, err := h.signer.Sign(TxID{View: 2, Seqno: 1}, h.tree.Root(), h.tree.AppendTo(nil, 0))
+	if err != nil {
+		b.Fatal(err)
+	}
+	var next uint64
+	for b.Loop() {
+		next++
+		e, err := Seal(h.secret, TxID{View: 2, Seqno: next}, sig, Digest{}, 0)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := d.AppendSigned([]*Entry{e}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,191 @@
+package ledger
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"chancery/internal/durable"
+)
+
+const (
+	chunkHeaderSize = 8
+	positionSize    = 4
+	maxChunkSize    = 1<<32 - 1 // positions are 32 bits wide
+
+	readBuffer = 256 << 10
+)
+
+// chunkFrame is what a chunk's header and size say, and its name confirms.
+type chunkFrame struct {
+	size    int64
+	entries int64  // offset at which the entries end
+	count   uint64 // of positions; 0 if the chunk is open
+}
+
+// complete reports whether the chunk has a positions table.
+func (f chunkFrame) complete() bool { return f.count != 0 }
+
+// readFrame reads and checks the header of a chunk. A file too short for a header
+// is an open chunk without entries. Every error is a *CorruptError or of the disk.
+func readFrame(f durable.File, path string, name chunkName) (chunkFrame, error) {
+	corrupt := func(format string, args ...any) (chunkFrame, error) {
+		return chunkFrame{}, &CorruptError{File: path, Reason: fmt.Sprintf(format, args...)}
+	}
+	size, err := f.Size()
+	if err != nil {
+		return chunkFrame{}, fmt.Errorf("reading the size of %s: %w", path, err)
+	}
+	if size < chunkHeaderSize {
+		if name.last != 0 {
+			return corrupt("%d bytes, too short for a chunk", size)
+		}
+		return chunkFrame{size: size, entries: chunkHeaderSize}, nil
+	}
+	var header [chunkHeaderSize]byte
+	if _, err := f.ReadAt(header[:], 0); err != nil {
+		return chunkFrame{}, fmt.Errorf("reading the header of %s: %w", path, err)
+	}
+	table := binary.LittleEndian.Uint64(header[:])
+	switch {
+	case table == 0 && name.last != 0:
+		return corrupt("the chunk is complete by its name, but has no positions table")
+	case table == 0:
+		return chunkFrame{size: size, entries: size}, nil
+	case table < chunkHeaderSize:
+		return corrupt("positions table at offset %d, inside the header", table)
+	case table >= uint64(size):
+		return corrupt("positions table at offset %d, file of %d bytes", table, size)
+	case (uint64(size)-table)%positionSize != 0:
+		return corrupt("positions table of %d bytes, not a multiple of %d", uint64(size)-table, positionSize)
+	}
+	count := (uint64(size) - table) / positionSize
+	if name.last != 0 && count != name.last-name.first+1 {
+		return corrupt("%d positions, but the name says entries %d to %d", count, name.first, name.last)
+	}
+	return chunkFrame{size: size, entries: int64(table), count: count}, nil
+}
+
+// chunkReader streams the entries of one chunk in order, comparing each with the
+// positions table, the file name and the entry before it. It holds two buffers and
+// one entry; an entry's bytes are allocated only when the file is long enough.
+type chunkReader struct {
+	path  string
+	frame chunkFrame
+	file  durable.File
+
+	entries   *bufio.Reader
+	positions *bufio.Reader // nil if the chunk is open
+	off       int64         // of the next entry
+	next      uint64        // its seqno
+	first     uint64
+}
+
+// newChunkReader starts at the first entry. The caller closes f.
+func newChunkReader(f durable.File, path string, name chunkName) (*chunkReader, error) {
+	frame, err := readFrame(f, path, name)
+	if err != nil {
+		return nil, err
+	}
+	r := &chunkReader{path: path, frame: frame, file: f, off: chunkHeaderSize, first: name.first, next: name.first}
+	r.entries = bufio.NewReaderSize(io.NewSectionReader(f, r.off, frame.entries-r.off), readBuffer)
+	if frame.complete() {
+		r.positions = bufio.NewReader(io.NewSectionReader(f, frame.entries, frame.size-frame.entries))
+	}
+	return r, nil
+}
+
+func (r *chunkReader) corrupt(err error, format string, args ...any) error {
+	return &CorruptError{File: r.path, Offset: r.off, Seqno: r.next, Reason: fmt.Sprintf(format, args...), Err: err}
+}
+
+// read returns the next entry, or io.EOF behind the last. In an open chunk the error
+// may be what a crash has left: see tornAt.
+func (r *chunkReader) read() (*Entry, error) {
+	if r.off == r.frame.entries {
+		return nil, r.end()
+	}
+	if err := r.checkPosition(); err != nil {
+		return nil, err
+	}
+	header, err := r.entries.Peek(int(min(entryHeaderSize, r.frame.entries-r.off)))
+	if err != nil {
+		return nil, fmt.Errorf("reading entry %d of %s: %w", r.next, r.path, err)
+	}
+	size, err := EntrySize(header)
+	if err != nil {
+		return nil, r.corrupt(err, "entry header")
+	}
+	if left := r.frame.entries - r.off; size > left {
+		return nil, r.corrupt(nil, "an entry of %d bytes where %d are left", size, left)
+	}
+	raw := make([]byte, size)
+	if _, err := io.ReadFull(r.entries, raw); err != nil {
+		return nil, fmt.Errorf("reading entry %d of %s: %w", r.next, r.path, err)
+	}
+	e, err := ParseEntry(raw)
+	if err != nil {
+		return nil, r.corrupt(err, "entry of %d bytes", size)
+	}
+	if e.ID.Seqno != r.next {
+		return nil, r.corrupt(nil, "entry %v stands in the place of seqno %d", e.ID, r.next)
+	}
+	r.off += size
+	r.next++
+	return e, nil
+}
+
+// checkPosition compares the next position with where the entry is.
+func (r *chunkReader) checkPosition() error {
+	if r.positions == nil {
+		return nil
+	}
+	if r.next-r.first == r.frame.count {
+		return r.corrupt(nil, "an entry more than the %d in the positions table", r.frame.count)
+	}
+	var b [positionSize]byte
+	if _, err := io.ReadFull(r.positions, b[:]); err != nil {
+		return fmt.Errorf("reading the positions of %s: %w", r.path, err)
+	}
+	if p := int64(binary.LittleEndian.Uint32(b[:])); p != r.off {
+		return r.corrupt(nil, "the positions table says that the entry is at offset %d", p)
+	}
+	return nil
+}
+
+// end returns io.EOF if the entries end where they should.
+func (r *chunkReader) end() error {
+	if r.positions != nil && r.next-r.first != r.frame.count {
+		return r.corrupt(nil, "the entries end, the positions table has %d", r.frame.count)
+	}
+	return io.EOF
+}
+
+// scanEntries calls f with each entry of a chunk file until f returns an error,
+// which it returns, or the entries end.
+func scanEntries(fsys durable.FS, path string, name chunkName, f func(*Entry, int64) error) (err error) {
+	file, err := fsys.Open(path)
+	if err != nil {
+		return fmt.Errorf("opening a chunk: %w", err)
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	r, err := newChunkReader(file, path, name)
+	if err != nil {
+		return err
+	}
+	for {
+		at := r.off
+		e, err := r.read()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := f(e, at); err != nil {
+			return err
+		}
+	}
+}
