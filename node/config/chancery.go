@@ -1,0 +1,33 @@
+package config
+
+// Chancery holds the keys that CCF does not have.
+type Chancery struct {
+	// Respond says when a write is answered that asks for nothing else: executed (as CCF)
+	// or committed.
+	Respond Respond `json:"respond"`
+	// Fsync says which records are flushed to disk before they count as durable: signature
+	// (each batch that holds a signature) or never, which loses acknowledged transactions
+	// when the machine loses power.
+	Fsync Fsync `json:"fsync"`
+	// LedgerSignMode says which signatures the ledger carries: Dual, CoseAllowDualJoin or
+	// CoseOnly.
+	LedgerSignMode LedgerSignMode `json:"ledger_sign_mode"`
+	// Production refuses everything that is for development: the virtual platform, the
+	// command Resume, a key file, fsync "never".
+	Production bool `json:"production"`
+	// KeyFile is where the virtual platform keeps the node's keys and the service's
+	// secrets in the clear, for the command Resume; "" keeps none.
+	KeyFile string `json:"key_file" config:"none"`
+	// Metrics serves Prometheus metrics on an address of its own; nil serves none.
+	Metrics *Metrics `json:"metrics"`
+}
+
+// Metrics is the Prometheus listener.
+type Metrics struct {
+	// BindAddress is the host:port listened on, plain HTTP.
+	BindAddress string `json:"bind_address" config:"required"`
+}
+
+func (c *Chancery) setDefaults() {
+	*c = Chancery{Respond: RespondExecuted, Fsync: FsyncSignature, LedgerSignMode: SignDual}
+}
