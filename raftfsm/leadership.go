@@ -1,0 +1,111 @@
+package raftfsm
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/hashicorp/raft"
+)
+
+// runLeadership follows Raft's opinion of who leads and turns it into the view in
+// which this node may sequence.
+func (r *Replica) runLeadership(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			r.resign("the node stops")
+			return nil
+		case <-r.halted:
+			r.resign("the node has halted")
+			return nil
+		case led := <-r.raft.LeaderCh():
+			if !led {
+				r.resign("leadership lost")
+				continue
+			}
+			if err := r.assume(ctx); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// assume begins to lead, if Raft's term is the same, and led, before and after a
+// barrier: all that earlier leaders committed is applied then, and nothing of this
+// term stands in the log. LeaderCh may have dropped a toggle in between.
+func (r *Replica) assume(ctx context.Context) error {
+	for ctx.Err() == nil && r.raft.State() == raft.Leader {
+		term := r.raft.CurrentTerm()
+		if err := r.raft.Barrier(0).Error(); err != nil {
+			r.cfg.Log.Info("not leading after all", "term", term, "err", err)
+			return nil
+		}
+		if r.raft.State() == raft.Leader && r.raft.CurrentTerm() == term {
+			r.lead(term)
+			return nil
+		}
+	}
+	return nil
+}
+
+// lead makes this node the primary of the view. The head becomes the last applied
+// signature: the unsigned rest of the old view dies here on the primary, and on
+// every replica when the first batch of the new view is applied.
+func (r *Replica) lead(view uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if view <= r.burnt || view == r.view {
+		return
+	}
+	r.discardAfter(r.committed.Seqno)
+	r.view = view
+	r.handed, r.handedTo = nil, r.committed.Seqno
+	r.lastSigned, r.signFor = r.committed.Seqno, 0
+	r.publish()
+	if r.committed.Seqno > 0 { // an empty ledger begins with the genesis transaction instead
+		if err := r.sign(); err != nil {
+			return // halted
+		}
+	}
+	r.cfg.Log.Info("leading", "view", view, "from", r.committed.String())
+	if r.cfg.Led != nil {
+		r.cfg.Led(view)
+	}
+	r.poke()
+}
+
+// resign ends the view in which this node leads: the head becomes what Apply has
+// taken, and nothing is ever sealed again in that view.
+func (r *Replica) resign(why string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.view == 0 {
+		return
+	}
+	r.cfg.Log.Info("not leading any more", "view", r.view, "reason", why)
+	r.burnt, r.view = r.view, 0
+	r.discardAfter(r.applied.Seqno)
+	r.handed = nil
+	r.publish()
+	if r.cfg.Led != nil {
+		r.cfg.Led(0)
+	}
+}
+
+// Leader returns the Raft id of the node that leads, "" when none is known.
+func (r *Replica) Leader() string {
+	_, id := r.raft.LeaderWithID()
+	return string(id)
+}
+
+// Term returns Raft's current term.
+func (r *Replica) Term() uint64 { return r.raft.CurrentTerm() }
+
+// Members returns the ids and addresses of Raft's latest configuration, voters first.
+func (r *Replica) Members() ([]raft.Server, uint64, error) {
+	f := r.raft.GetConfiguration()
+	if err := f.Error(); err != nil {
+		return nil, 0, fmt.Errorf("reading Raft's configuration: %w", err)
+	}
+	return f.Configuration().Servers, f.Index(), nil
+}

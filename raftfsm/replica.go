@@ -1,0 +1,283 @@
+package raftfsm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"chancery/internal/durable"
+	"chancery/kv"
+	"chancery/kv/writeset"
+	"chancery/ledger"
+	"chancery/ledger/merkle"
+)
+
+// TxID is a position in the ledger, view.seqno.
+type TxID = writeset.TxID
+
+// Errors that a caller of a Replica branches on.
+var (
+	// ErrNotPrimary says that this node does not lead; nothing was given a position.
+	ErrNotPrimary = errors.New("this node is not the primary")
+	// ErrTooManyPending says that consensus.max_uncommitted_tx_count transactions
+	// wait for their commit; nothing was given a position.
+	ErrTooManyPending = errors.New("too many transactions wait for commit")
+	// ErrStopped says that the node stops or has halted.
+	ErrStopped = errors.New("the node is stopping")
+	// ErrNotCommitted says that a receipt was asked for a transaction that is not Committed.
+	ErrNotCommitted = errors.New("the transaction is not committed")
+	// ErrBusy says that a full disk holds up the state machine.
+	ErrBusy = errors.New("the ledger's disk is full")
+)
+
+// SignFunc makes the writes of a signature transaction at id over root, with the
+// serialised tree (ledger.Signer.Sign).
+type SignFunc func(id TxID, root ledger.Digest, tree []byte) (writeset.WriteSet, error)
+
+// Config is what a Replica is made of. All fields but those marked optional are required.
+type Config struct {
+	// ID is the node's Raft id (CCF's node id).
+	ID string
+	// Dir is the directory of Raft's own files, created when missing.
+	Dir string
+	FS  durable.FS
+	// Ledger is the open ledger directory, Secrets what it is sealed with, Store
+	// the maps; Open replays the first into the last.
+	Ledger  *ledger.Dir
+	Secrets *ledger.Secrets
+	Store   *kv.Store
+	Sign    SignFunc
+	// NextSecret returns the ledger secret that seals everything behind a
+	// transaction with these writes, nil when they don't change it.
+	NextSecret func(TxID, writeset.WriteSet) (*ledger.Secret, error)
+	// Transport carries Raft's messages; Address is this node's on it.
+	Transport raft.Transport
+	Address   raft.ServerAddress
+	// ElectionTimeout is CCF's consensus.election_timeout.
+	ElectionTimeout time.Duration
+	// SignatureInterval and SignatureDelay are CCF's ledger_signatures.tx_count and .delay.
+	SignatureInterval int
+	SignatureDelay    time.Duration
+	// ChunkSize is CCF's ledger.chunk_size in bytes.
+	ChunkSize uint64
+	// MaxUncommitted is CCF's consensus.max_uncommitted_tx_count; 0 means no bound.
+	MaxUncommitted int
+	// UnsafeNoFsync gives up durability of acknowledged commits across power loss.
+	UnsafeNoFsync bool
+	// Now is the clock; it never decides a verdict.
+	Now func() time.Time
+	// Committed is called on the apply goroutine after each signature with the
+	// committed state; it must only poke (reconcilers, indexes) and return. Optional.
+	Committed func(*kv.State)
+	// Led is called when this node begins or ceases to lead a view (0). Optional.
+	Led func(view uint64)
+	// Halt stops the node; it is called at most once and may return.
+	Halt func(error)
+	Log  *slog.Logger
+}
+
+// handedBatch is a batch that was given to Raft and is not applied yet.
+type handedBatch struct {
+	data []byte // the very bytes given to Raft
+	last uint64
+}
+
+// sealed is one entry that is not yet in a chunk file, with what must be put back
+// when everything after it is rolled back.
+type sealed struct {
+	entry      *ledger.Entry
+	chunkBytes uint64 // bytes since the last forced chunk end, this entry included
+	forceChunk bool   // a chunk end was asked for and not yet given, after this entry
+}
+
+// Replica is one node's copy of the service's history.
+type Replica struct {
+	cfg  Config
+	raft *raft.Raft
+	log  *logStore
+
+	wake    chan struct{} // capacity 1: the sequencer has something to look at
+	futures chan raft.ApplyFuture
+	halted  chan struct{}
+	halt    sync.Once
+	haltErr error // set before halted is closed
+	stopped atomic.Bool
+
+	// mu guards everything below. It is held while a position is given out, while
+	// a signature is made, and while a batch is applied, so that head, tree and
+	// tail always tell the same story.
+	mu        sync.Mutex
+	view      uint64 // view in which this node leads, 0 otherwise
+	head      TxID   // last position given out
+	applied   TxID   // last position that Apply took
+	committed TxID   // last applied signature
+	views     []uint64
+	tree      *merkle.Tree
+	tail      []sealed // positions committed+1 … head
+	sigs      []uint64 // seqnos of applied signatures, ascending
+	base      sealed   // chunk accounting as of committed
+	loaded    uint64   // last seqno that was read from the ledger files at start
+
+	// Owned by the primary's view.
+	handed     []handedBatch // given to Raft, not yet applied
+	handedTo   uint64        // last seqno given to Raft
+	lastSigned uint64        // last signature given a position
+	signFor    uint64        // a signature at or after this seqno is wanted
+	firstUnsig time.Time     // when the oldest unsigned transaction was admitted
+	waiters    []*waiter
+	burnt      uint64 // last view in which this node led and ceased to
+	diskFull   bool
+	drained    bool // no admission: the node stops
+
+	position atomic.Pointer[Position]
+	counters counters
+}
+
+// Position is a consistent view of where the replica stands. Values are never changed.
+type Position struct {
+	View      uint64   // view in which this node leads, 0 when it does not
+	Head      TxID     // last position this node knows, speculative on the primary
+	Committed TxID     // last applied signature
+	Views     []uint64 // Views[i] is the first seqno of view i+1
+}
+
+// ViewOf returns the view of a seqno in this node's history, 0 when it has none there.
+func (p *Position) ViewOf(seqno uint64) uint64 {
+	if seqno == 0 || seqno > p.Head.Seqno {
+		return 0
+	}
+	for i := len(p.Views) - 1; i >= 0; i-- {
+		if p.Views[i] <= seqno {
+			return uint64(i) + 1
+		}
+	}
+	return 0
+}
+
+// publish makes the current position visible to readers. mu is held.
+func (r *Replica) publish() {
+	r.position.Store(&Position{View: r.view, Head: r.head, Committed: r.committed, Views: r.views})
+}
+
+// Position returns where the replica stands.
+func (r *Replica) Position() *Position { return r.position.Load() }
+
+// enterView records that view begins at seqno. A view in which nothing was
+// sequenced begins where the next one does. mu is held. The slice is replaced,
+// never changed, since published positions share it.
+func (r *Replica) enterView(view, seqno uint64) {
+	if uint64(len(r.views)) >= view {
+		return
+	}
+	next := append(make([]uint64, 0, view), r.views...)
+	for uint64(len(next)) < view {
+		next = append(next, seqno)
+	}
+	r.views = next
+}
+
+// leaveViews forgets views that begin after seqno. mu is held.
+func (r *Replica) leaveViews(seqno uint64) {
+	n := len(r.views)
+	for n > 0 && r.views[n-1] > seqno {
+		n--
+	}
+	r.views = r.views[:n:n]
+}
+
+// halts stops the replica for good: an invariant is broken and going on could
+// make it worse. It is safe to call from any goroutine, with mu held or not.
+func (r *Replica) halts(err error) {
+	r.halt.Do(func() {
+		r.haltErr = err
+		close(r.halted)
+		r.cfg.Log.Error("the node halts", "err", err)
+		if r.cfg.Halt != nil {
+			go r.cfg.Halt(err)
+		}
+	})
+}
+
+// poke wakes the sequencer.
+func (r *Replica) poke() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Bootstrap makes this node the only voter of a new service. It is called once,
+// before Open, on an empty Raft directory.
+func Bootstrap(cfg Config) error {
+	stores, err := openStores(cfg)
+	if err != nil {
+		return fmt.Errorf("opening Raft's stores: %w", err)
+	}
+	defer stores.close()
+	voters := raft.Configuration{Servers: []raft.Server{{ID: raft.ServerID(cfg.ID), Address: cfg.Address}}}
+	if err := raft.BootstrapCluster(raftConfig(cfg), stores.log, stores.stable, stores.snapshots, cfg.Transport, voters); err != nil {
+		return fmt.Errorf("bootstrapping Raft: %w", err)
+	}
+	return nil
+}
+
+// Open replays the ledger files into the store and starts Raft. Run must follow.
+func Open(ctx context.Context, cfg Config) (*Replica, error) {
+	r := &Replica{
+		cfg: cfg, tree: merkle.New(), wake: make(chan struct{}, 1),
+		futures: make(chan raft.ApplyFuture, maxInFlight), halted: make(chan struct{}),
+	}
+	r.tree.Append(merkle.Hash{}) // leaf 0
+	if err := r.replay(ctx); err != nil {
+		return nil, fmt.Errorf("replaying the ledger: %w", err)
+	}
+	r.publish()
+	stores, err := openStores(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("opening Raft's stores: %w", err)
+	}
+	r.log = stores.log
+	stores.log.halt, stores.stable.halt = r.halts, r.halts
+	rf, err := raft.NewRaft(raftConfig(cfg), (*fsm)(r), stores.log, stores.stable, stores.snapshots, cfg.Transport)
+	if err != nil {
+		stores.close()
+		return nil, fmt.Errorf("starting Raft: %w", err)
+	}
+	r.raft = rf
+	return r, nil
+}
+
+// raftConfig translates CCF's keys (architecture.md, section 4).
+func raftConfig(cfg Config) *raft.Config {
+	c := raft.DefaultConfig()
+	c.LocalID = raft.ServerID(cfg.ID)
+	half := max(cfg.ElectionTimeout/2, minTimeout)
+	c.HeartbeatTimeout, c.ElectionTimeout = half, half
+	c.LeaderLeaseTimeout = max(half/2, minTimeout/2)
+	c.CommitTimeout = commitTimeout
+	c.MaxAppendEntries = 64
+	c.SnapshotThreshold = compactAfter
+	c.SnapshotInterval = compactEvery
+	c.TrailingLogs = trailingLogs
+	c.ShutdownOnRemove = true
+	c.NoLegacyTelemetry = true
+	c.Logger = newRaftLogger(cfg.Log)
+	return c
+}
+
+const (
+	minTimeout    = 10 * time.Millisecond
+	commitTimeout = 5 * time.Millisecond
+	compactAfter  = 4096 // Raft records between two compactions of its log
+	compactEvery  = 30 * time.Second
+	trailingLogs  = 256
+	maxInFlight   = 4         // full batches given to Raft and not yet durable
+	maxBatchBytes = 256 << 10 // a batch of this size does not wait for the one before it
+	signaturesBig = 5000      // SignatureInterval when none is set
+)

@@ -1,0 +1,245 @@
+package raftfsm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/raft"
+	"golang.org/x/sync/errgroup"
+
+	"chancery/ledger"
+)
+
+// Run leads when Raft says so, sequences while it leads, and returns when ctx
+// ends or the replica halts. Before it returns on ctx it signs and hands over
+// what was admitted, so that a clean stop loses nothing.
+func (r *Replica) Run(ctx context.Context) error {
+	g, gctx := errgroup.WithContext(context.WithoutCancel(ctx))
+	gctx, cancel := context.WithCancel(gctx)
+	defer cancel()
+	g.Go(func() error { defer cancel(); return r.runSequencer(ctx) })
+	g.Go(func() error { return r.runLeadership(gctx) })
+	g.Go(func() error { return r.runSettler(gctx) })
+	err := g.Wait()
+	r.stop()
+	if r.haltErr != nil {
+		return r.haltErr
+	}
+	return err
+}
+
+// stop shuts Raft down and fails whoever still waits. Raft's goroutines have
+// ended when it returns.
+func (r *Replica) stop() {
+	r.stopped.Store(true)
+	if err := r.raft.Shutdown().Error(); err != nil {
+		r.cfg.Log.Warn("stopping Raft", "err", err)
+	}
+	if err := r.log.Close(); err != nil {
+		r.cfg.Log.Warn("closing Raft's log", "err", err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.drained = true
+	r.dropWaiters()
+}
+
+// runSequencer is the only goroutine that gives batches to Raft.
+func (r *Replica) runSequencer(ctx context.Context) error {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		again, err := r.pump()
+		if err != nil {
+			return err
+		}
+		timer.Reset(again)
+		select {
+		case <-r.halted:
+			return r.haltErr
+		case <-ctx.Done():
+			return r.drain()
+		case <-r.wake:
+		case <-timer.C:
+		}
+	}
+}
+
+// drain refuses new transactions, signs the rest and waits until Raft has applied
+// it, no longer than two election timeouts.
+func (r *Replica) drain() error {
+	r.mu.Lock()
+	r.drained = true
+	leads := r.view != 0
+	target := r.head.Seqno
+	r.signFor = max(r.signFor, target)
+	r.mu.Unlock()
+	if !leads {
+		return nil
+	}
+	deadline := time.NewTimer(2 * max(r.cfg.ElectionTimeout, minTimeout))
+	defer deadline.Stop()
+	for {
+		if _, err := r.pump(); err != nil {
+			return err
+		}
+		r.mu.Lock()
+		done := r.committed.Seqno >= target || r.view == 0
+		r.mu.Unlock()
+		if done {
+			return nil
+		}
+		select {
+		case <-r.halted:
+			return r.haltErr
+		case <-deadline.C:
+			r.cfg.Log.Warn("stopping with transactions that are not committed", "through", target)
+			return nil
+		case <-r.wake:
+		}
+	}
+}
+
+// pump closes and hands over what is due, and returns how long nothing more will be.
+func (r *Replica) pump() (time.Duration, error) {
+	for {
+		data, again, err := r.nextBatch()
+		if err != nil || data == nil {
+			return again, err
+		}
+		// Without a timeout, as invariant 9 demands: a batch that was refused for
+		// being late might still be in Raft's queue.
+		f := r.raft.Apply(data, 0)
+		select {
+		case r.futures <- f:
+		case <-r.halted:
+			return 0, r.haltErr
+		}
+	}
+}
+
+// nextBatch decides under the lock whether a batch goes to Raft now. It returns
+// nil data when none does, and the time until a signature falls due.
+func (r *Replica) nextBatch() (data []byte, again time.Duration, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	again = time.Hour
+	if r.view == 0 || r.diskFull {
+		return nil, again, nil
+	}
+	pending := r.tail[r.handedTo-r.committed.Seqno:]
+	size := 0
+	for _, s := range pending {
+		size += len(s.entry.Raw)
+	}
+	full := size >= maxBatchBytes
+	if len(r.handed) >= maxInFlight || (len(r.handed) > 0 && !full) {
+		return nil, again, nil // the settler wakes us when one is durable
+	}
+	due, wait := r.signatureDue()
+	if due {
+		if err := r.sign(); err != nil {
+			return nil, 0, err
+		}
+		pending = r.tail[r.handedTo-r.committed.Seqno:]
+	} else if wait < again {
+		again = wait
+	}
+	if len(pending) == 0 {
+		return nil, again, nil
+	}
+	return r.hand(pending), again, nil
+}
+
+// signatureDue says whether the open batch must be closed by a signature, and if
+// not, when the delay will demand one. mu is held.
+func (r *Replica) signatureDue() (bool, time.Duration) {
+	unsigned := r.head.Seqno - max(r.lastSigned, r.committed.Seqno)
+	if unsigned == 0 {
+		return false, time.Hour
+	}
+	every := r.cfg.SignatureInterval
+	if every <= 0 {
+		every = signaturesBig
+	}
+	wait := r.cfg.SignatureDelay - r.cfg.Now().Sub(r.firstUnsig)
+	return r.signFor > r.lastSigned || unsigned >= uint64(every) || wait <= 0, wait
+}
+
+// sign puts a signature transaction at the head. mu is held while the two
+// signatures are made: what is admitted meanwhile could only go into the next batch.
+func (r *Replica) sign() error {
+	id := TxID{View: r.view, Seqno: r.head.Seqno + 1}
+	root := r.tree.Root()
+	writes, err := r.cfg.Sign(id, root, r.tree.AppendTo(nil, r.committed.Seqno))
+	if err != nil {
+		err = fmt.Errorf("signing %v: %w", id, err)
+		r.halts(err)
+		return err
+	}
+	var flags ledger.Flags
+	if m := r.mark(); m.forceChunk || m.chunkBytes >= r.cfg.ChunkSize {
+		flags = ledger.ForceChunkAfter
+	}
+	if _, err := r.cfg.Store.Apply(id, writes); err != nil {
+		r.halts(err)
+		return err
+	}
+	if err := r.sequence(id, writes, Submission{}, flags); err != nil {
+		return err
+	}
+	r.lastSigned, r.firstUnsig = id.Seqno, time.Time{}
+	r.counters.signatures.Add(1)
+	return nil
+}
+
+// hand encodes the pending entries as one batch and notes that Raft has it. mu is held.
+func (r *Replica) hand(pending []sealed) []byte {
+	b := batch{view: r.view, first: r.handedTo + 1, prev: r.tree.Leaf(r.handedTo), entries: make([]*ledger.Entry, len(pending))}
+	for i, s := range pending {
+		b.entries[i] = s.entry
+	}
+	data := b.encode()
+	r.handedTo = b.last()
+	r.handed = append(r.handed, handedBatch{data: data, last: b.last()})
+	r.counters.batches.Add(1)
+	return data
+}
+
+// runSettler waits for each batch in the order in which it was given to Raft.
+func (r *Replica) runSettler(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-r.halted:
+			return nil
+		case f := <-r.futures:
+			if err := r.settle(f); err != nil {
+				r.halts(err)
+				return err
+			}
+			r.poke()
+		}
+	}
+}
+
+// settle judges what Raft said of one batch. A refusal while this node still
+// leads would make it seal the same positions twice: it halts. Otherwise the
+// leadership goroutine has discarded, or will discard, what was not applied.
+func (r *Replica) settle(f raft.ApplyFuture) error {
+	err := f.Error()
+	if err == nil {
+		return nil // Apply has judged the batch by itself
+	}
+	if r.stopped.Load() || errors.Is(err, raft.ErrRaftShutdown) {
+		return nil
+	}
+	if errors.Is(err, raft.ErrLeadershipLost) || errors.Is(err, raft.ErrNotLeader) || errors.Is(err, raft.ErrLeadershipTransferInProgress) {
+		r.resign("Raft refused a batch: " + err.Error())
+		return nil
+	}
+	return fmt.Errorf("Raft refused a sealed batch: %w", err)
+}
