@@ -1,0 +1,2 @@
+// Package js runs JavaScript: an application's endpoints, a constitution, ballots.
+package js

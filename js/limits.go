@@ -1,0 +1,70 @@
+package js
+
+import "time"
+
+// The defaults of CCF's public:ccf.gov.js_runtime_options.
+const (
+	DefaultMaxHeapBytes         = 100 << 20
+	DefaultMaxStackBytes        = 1 << 20
+	DefaultMaxExecutionTime     = 5 * time.Second
+	DefaultMaxCachedInterpreter = 10
+)
+
+// Floors below which a limit is raised, so that no setting can make every call fail
+// or switch a guard off: CCF treats a stack limit of 0 as "no limit".
+const (
+	MinHeapBytes     = 1 << 20
+	MinStackBytes    = 16 << 10
+	MinExecutionTime = 10 * time.Millisecond
+)
+
+// bytesPerCall is what one JavaScript call counts against MaxStackBytes. QuickJS
+// spends a few hundred bytes of native stack on one; goja counts calls instead.
+const bytesPerCall = 256
+
+// Limits bound one execution. The zero value of a field means its default.
+type Limits struct {
+	// MaxHeapBytes bounds the memory that the execution may hold, approximately: see
+	// the package comment.
+	MaxHeapBytes uint64
+	// MaxStackBytes bounds the depth of calls, at 256 bytes each.
+	MaxStackBytes uint64
+	// MaxExecutionTime bounds the wall clock time of one call, conversion of its
+	// arguments and its result included.
+	MaxExecutionTime time.Duration
+}
+
+// AtLeastDefaults returns l with every field raised to its default: what governance
+// runs under, so that an application's limits can never lock the members out.
+func (l Limits) AtLeastDefaults() Limits {
+	l = l.withDefaults()
+	return Limits{
+		MaxHeapBytes:     max(l.MaxHeapBytes, DefaultMaxHeapBytes),
+		MaxStackBytes:    max(l.MaxStackBytes, DefaultMaxStackBytes),
+		MaxExecutionTime: max(l.MaxExecutionTime, DefaultMaxExecutionTime),
+	}
+}
+
+// withDefaults fills in defaults and raises what is below the floors.
+func (l Limits) withDefaults() Limits {
+	if l.MaxHeapBytes == 0 {
+		l.MaxHeapBytes = DefaultMaxHeapBytes
+	}
+	if l.MaxStackBytes == 0 {
+		l.MaxStackBytes = DefaultMaxStackBytes
+	}
+	if l.MaxExecutionTime <= 0 {
+		l.MaxExecutionTime = DefaultMaxExecutionTime
+	}
+	l.MaxHeapBytes = max(l.MaxHeapBytes, MinHeapBytes)
+	l.MaxStackBytes = max(l.MaxStackBytes, MinStackBytes)
+	l.MaxExecutionTime = max(l.MaxExecutionTime, MinExecutionTime)
+	return l
+}
+
+// maxCallDepth is the number of nested calls that the stack limit allows. Calls that
+// go through native code (a callback of Array.prototype.map, a getter, a proxy trap)
+// cost Go stack, a few KiB each, so the depth has a ceiling whatever the setting.
+func (l Limits) maxCallDepth() int {
+	return int(min(l.MaxStackBytes/bytesPerCall, 32<<10))
+}

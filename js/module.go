@@ -1,0 +1,120 @@
+package js
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"path"
+	"strings"
+
+	"github.com/dop251/goja"
+	"github.com/evanw/esbuild/pkg/api"
+)
+
+// Module is one compiled ES module without imports: a constitution, a ballot. It is
+// immutable and safe for concurrent use; every Call runs in an interpreter of its own.
+type Module struct {
+	name   string
+	linked *linked
+}
+
+// Compile compiles one ES module. name is what traces and messages call it. The error
+// is an *Exception that names the line; an import is an error, since governance has no
+// module loader.
+func Compile(name, source string) (*Module, error) {
+	l, err := link(name, func(k string) (string, bool) { return source, k == key(name) })
+	if err != nil {
+		return nil, err
+	}
+	return &Module{name: name, linked: l}, nil
+}
+
+// Call runs the module and calls the function that it exports under the given name.
+// Each argument is nil, a bool, string, int, float64, []byte (an ArrayBuffer),
+// json.RawMessage (parsed), Object, []any or goja.Value. The error is an *Exception,
+// or an error that ends the request where CCF would have thrown in C++.
+func (m *Module) Call(ctx context.Context, env Env, export string, args ...any) (Value, error) {
+	s := newSandbox(env.Limits.withDefaults())
+	var out Value
+	err := s.call(ctx, &env, func() error {
+		if env.Extend != nil {
+			env.Extend(s.vm, s.ccf)
+		}
+		f, err := s.export(m.linked, m.name, export)
+		if err != nil {
+			return err
+		}
+		values := make([]goja.Value, len(args))
+		for i, a := range args {
+			values[i] = s.value(a)
+		}
+		result, err := f(goja.Undefined(), values...)
+		if err != nil {
+			return err
+		}
+		out = s.exported(result)
+		return nil
+	})
+	return out, err
+}
+
+// export evaluates a linked module and returns the function that it exports.
+func (s *sandbox) export(l *linked, module, name string) (goja.Callable, error) {
+	exports, err := s.vm.RunProgram(l.program)
+	if err != nil {
+		return nil, err
+	}
+	v := exports.(*goja.Object).Get(name)
+	if v == nil {
+		return nil, &Exception{Reason: fmt.Sprintf("Failed to find export '%s' in module '%s'", name, module)}
+	}
+	f, ok := goja.AssertFunction(v)
+	if !ok {
+		return nil, &Exception{Reason: fmt.Sprintf("Export '%s' of module '%s' is not a function", name, module)}
+	}
+	return f, nil
+}
+
+// compileScript compiles what wrap made.
+func compileScript(name, script string) (*goja.Program, error) {
+	p, err := goja.Compile(name, script, true)
+	if err != nil {
+		return nil, &Exception{Reason: err.Error()}
+	}
+	return p, nil
+}
+
+// inlineMap returns the source map as the comment that goja reads: one line further
+// down, since wrap puts a line in front, and with the modules under their own names.
+func inlineMap(text string) (string, error) {
+	var m map[string]any
+	if err := json.Unmarshal([]byte(text), &m); err != nil {
+		return "", fmt.Errorf("reading the linker's source map: %w", err)
+	}
+	m["mappings"] = ";" + m["mappings"].(string)
+	if sources, ok := m["sources"].([]any); ok {
+		for i, source := range sources {
+			name, _ := source.(string)
+			if _, rest, ok := strings.Cut(name, namespace+":"); ok {
+				name = rest
+			}
+			sources[i] = name
+		}
+	}
+	b, err := json.Marshal(m)
+	if err != nil {
+		return "", fmt.Errorf("writing the source map: %w", err)
+	}
+	return "\n//# sourceMappingURL=data:application/json;base64," + base64.StdEncoding.EncodeToString(b), nil
+}
+
+// syntaxError words an error of esbuild as QuickJS words a SyntaxError.
+func syntaxError(m api.Message) error {
+	e := &Exception{Reason: "SyntaxError: " + m.Text}
+	if at := m.Location; at != nil {
+		file := strings.TrimPrefix(at.File, namespace+":")
+		e.Trace = fmt.Sprintf("    at %s:%d\n", path.Clean(file), at.Line)
+	}
+	return e
+}

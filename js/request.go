@@ -1,0 +1,3 @@
+package js
+
+type requestState struct{}

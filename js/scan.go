@@ -1,0 +1,297 @@
+package js
+
+import "fmt"
+
+// Bounds of a source text. The parsers of esbuild and goja recurse once or more for
+// each level of nesting, and for each operator of a chain; a Go stack that overflows
+// ends the process.
+const (
+	maxNesting = 500   // brackets, braces, parentheses, template holes
+	maxChain   = 20000 // tokens in a row without a separator (comma, semicolon, brace)
+)
+
+// scanSource refuses a text that nests too deeply, before any parser sees it.
+func scanSource(name, source string) error {
+	if err := scanText(source); err != nil {
+		return &Exception{Reason: fmt.Sprintf("SyntaxError: %s in module '%s'", err, name)}
+	}
+	return nil
+}
+
+// scanText is the check for one text of JavaScript.
+func scanText(source string) error {
+	sc := scanner{src: source}
+	return sc.run()
+}
+
+// scanner walks over the tokens of a text, as far as its nesting needs them told
+// apart. Where it cannot tell a division from a regular expression without parsing
+// (after a closing bracket), it assumes what gives the greater depth.
+type scanner struct {
+	src   string
+	at    int
+	holes []int // for each open template hole, the depth at which it closes
+	depth int
+	chain []int // tokens since the last separator, by depth
+	value bool  // the previous token ends an operand: a slash divides
+	maybe bool  // the previous token is ")" or "}": a slash may be either
+}
+
+type nestingError struct{ what string }
+
+func (e *nestingError) Error() string { return e.what }
+
+func (s *scanner) run() error {
+	s.chain = append(s.chain, 0)
+	for s.at < len(s.src) {
+		if err := s.token(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *scanner) open() error {
+	s.depth++
+	if s.depth > maxNesting {
+		return &nestingError{fmt.Sprintf("nesting is deeper than %d levels", maxNesting)}
+	}
+	if s.depth == len(s.chain) {
+		s.chain = append(s.chain, 0)
+	}
+	s.chain[s.depth] = 0
+	s.value, s.maybe = false, false
+	return nil
+}
+
+func (s *scanner) close() {
+	if s.depth > 0 {
+		s.depth--
+	}
+}
+
+// count adds one token to the chain at the current depth.
+func (s *scanner) count() error {
+	s.chain[s.depth]++
+	if s.chain[s.depth] > maxChain {
+		return &nestingError{fmt.Sprintf("an expression has more than %d parts", maxChain)}
+	}
+	return nil
+}
+
+func (s *scanner) token() error {
+	c := s.src[s.at]
+	switch {
+	case c == ' ' || c == '\t' || c == '\n' || c == '\r':
+		s.at++
+		return nil
+	case c == '/' && s.peek(1) == '/':
+		s.line()
+		return nil
+	case c == '/' && s.peek(1) == '*':
+		s.comment()
+		return nil
+	case c == '/':
+		return s.slash()
+	case c == '"' || c == '\'':
+		s.str(c)
+		s.value, s.maybe = true, false
+		return s.count()
+	case c == '`':
+		s.at++
+		return s.template()
+	case isWord(c):
+		return s.word()
+	}
+	return s.punctuation(c)
+}
+
+func (s *scanner) peek(n int) byte {
+	if s.at+n < len(s.src) {
+		return s.src[s.at+n]
+	}
+	return 0
+}
+
+func (s *scanner) punctuation(c byte) error {
+	s.at++
+	switch c {
+	case '(', '[', '{':
+		if err := s.count(); err != nil {
+			return err
+		}
+		if c == '{' {
+			s.chain[s.depth] = 0
+		}
+		return s.open()
+	case '}':
+		if n := len(s.holes); n > 0 && s.holes[n-1] == s.depth {
+			s.holes = s.holes[:n-1]
+			s.close()
+			return s.template()
+		}
+		s.close()
+		s.value, s.maybe = true, true
+		return nil
+	case ')':
+		s.close()
+		s.value, s.maybe = true, true
+		return nil
+	case ']':
+		s.close()
+		s.value, s.maybe = true, false
+		return nil
+	case ',', ';':
+		s.chain[s.depth] = 0
+		s.value, s.maybe = false, false
+		return nil
+	}
+	// "++" and "--" after an operand leave it one; a slash then divides.
+	if (c == '+' || c == '-') && s.peek(0) == c {
+		s.at++
+		return s.count()
+	}
+	s.value, s.maybe = false, false
+	return s.count()
+}
+
+// keywords after which an operand begins, so that a slash opens a regular expression.
+var beforeOperand = map[string]bool{
+	"return": true, "typeof": true, "instanceof": true, "in": true, "of": true, "new": true, "delete": true,
+	"void": true, "throw": true, "case": true, "do": true, "else": true, "await": true, "yield": true,
+}
+
+func (s *scanner) word() error {
+	start := s.at
+	for s.at < len(s.src) && isWord(s.src[s.at]) {
+		s.at++
+	}
+	w := s.src[start:s.at]
+	member := start > 0 && s.src[start-1] == '.'
+	s.value, s.maybe = member || !beforeOperand[w], !member && (w == "of" || w == "await" || w == "yield")
+	if s.maybe {
+		s.value = true
+	}
+	return s.count()
+}
+
+func isWord(c byte) bool {
+	return c == '_' || c == '$' || c == '\\' || c >= 0x80 || c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z'
+}
+
+func (s *scanner) line() {
+	for s.at < len(s.src) && s.src[s.at] != '\n' && s.src[s.at] != '\r' {
+		s.at++
+	}
+}
+
+func (s *scanner) comment() {
+	for s.at += 2; s.at < len(s.src); s.at++ {
+		if s.src[s.at] == '*' && s.peek(1) == '/' {
+			s.at += 2
+			return
+		}
+	}
+}
+
+// str skips a string literal; a line end closes a broken one.
+func (s *scanner) str(quote byte) {
+	for s.at++; s.at < len(s.src); s.at++ {
+		switch s.src[s.at] {
+		case '\\':
+			s.at++
+		case quote:
+			s.at++
+			return
+		case '\n', '\r':
+			return
+		}
+	}
+}
+
+// template skips the text of a template literal up to its end or its next hole.
+func (s *scanner) template() error {
+	for ; s.at < len(s.src); s.at++ {
+		switch c := s.src[s.at]; {
+		case c == '\\':
+			s.at++
+		case c == '`':
+			s.at++
+			s.value, s.maybe = true, false
+			return s.count()
+		case c == '$' && s.peek(1) == '{':
+			s.at += 2
+			if err := s.open(); err != nil {
+				return err
+			}
+			s.holes = append(s.holes, s.depth)
+			return nil
+		}
+	}
+	return nil
+}
+
+// slash reads a division or a regular expression.
+func (s *scanner) slash() error {
+	body, ok := s.regexp()
+	switch {
+	case !ok || s.value && !s.maybe:
+		s.at++
+		s.value, s.maybe = false, false
+		return s.count()
+	case s.maybe:
+		return s.ambiguous(body)
+	}
+	s.at += len(body) + 2
+	s.value, s.maybe = true, false
+	return s.count()
+}
+
+// ambiguous passes over text that is either the body of a regular expression or code
+// between two divisions: its opening brackets count, its closing ones only as far as
+// they belong to those.
+func (s *scanner) ambiguous(body string) error {
+	open := 0
+	for i := range len(body) {
+		switch body[i] {
+		case '(', '[', '{':
+			open++
+		case ')', ']', '}':
+			open = max(open-1, 0)
+		case '"', '\'', '`':
+			// Code between divisions may hold a string, a regular expression any
+			// quote: go on behind the first slash, as for code, if the quotes pair.
+		}
+	}
+	for range open {
+		if err := s.open(); err != nil {
+			return err
+		}
+	}
+	s.at += len(body) + 2
+	s.value, s.maybe = true, false
+	return s.count()
+}
+
+// regexp returns the text between the slash at the cursor and the one that would end
+// a regular expression on the same line.
+func (s *scanner) regexp() (body string, ok bool) {
+	class := false
+	for i := s.at + 1; i < len(s.src); i++ {
+		switch s.src[i] {
+		case '\\':
+			i++
+		case '[':
+			class = true
+		case ']':
+			class = false
+		case '\n', '\r':
+			return "", false
+		case '/':
+			if !class {
+				return s.src[s.at+1 : i], true
+			}
+		}
+	}
+	return "", false
+}
