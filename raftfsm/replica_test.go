@@ -85,7 +85,7 @@ func (s *service) start(edit ...func(*raftfsm.Config)) {
 				led <- struct{}{}
 			}
 		},
-		Halt: func(err error) { s.haltErr <- err },
+		Halt: func(err error) { s.t.Log("halted: ", err); s.haltErr <- err },
 		Log:  slog.New(slog.DiscardHandler),
 	}
 	for _, e := range edit {

@@ -138,6 +138,10 @@ func (r *Replica) nextBatch() (data []byte, again time.Duration, err error) {
 	if len(r.handed) >= maxInFlight || (len(r.handed) > 0 && !full) {
 		return nil, again, nil // the settler wakes us when one is durable
 	}
+	if r.lastSigned > r.handedTo {
+		// The view's first signature was made when it began; a signature ends its batch.
+		return r.hand(pending[:r.lastSigned-r.handedTo]), again, nil
+	}
 	due, wait := r.signatureDue()
 	if due {
 		if err := r.sign(); err != nil {
