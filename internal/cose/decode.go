@@ -71,23 +71,21 @@ func (r *reader) array(n uint64) (Array, error) {
 	return out, nil
 }
 
-// rawKey is a map key that is neither an integer nor text, by its encoding.
+// rawKey is a map key that is neither an integer nor text, by its shortest
+// encoding.
 type rawKey string
 
 func (r *reader) pairs(n uint64) (Map, error) {
 	out := make(Map, 0, n)
 	seen := make(map[any]struct{}, n)
 	for range n {
-		start := r.off
 		key, err := r.value()
 		if err != nil {
 			return nil, err
 		}
-		id := key
-		switch key.(type) {
-		case int64, string:
-		default:
-			id = rawKey(r.b[start:r.off])
+		id, err := keyID(key)
+		if err != nil {
+			return nil, err
 		}
 		if _, dup := seen[id]; dup {
 			return nil, r.fail("a map key occurs twice")
@@ -100,6 +98,16 @@ func (r *reader) pairs(n uint64) (Map, error) {
 		out = append(out, Pair{key, value})
 	}
 	return out, nil
+}
+
+// keyID returns a value that is equal for equal keys.
+func keyID(key any) (any, error) {
+	switch key.(type) {
+	case int64, string:
+		return key, nil
+	}
+	b, err := Encode(key)
+	return rawKey(b), err
 }
 
 func simple(v byte) any {
