@@ -21,10 +21,11 @@ func (w *writer) open(name []byte) {
 	}
 }
 
-// put writes a key. It takes possession of both slices.
-func (w *writer) put(key, value []byte) {
-	w.keys.put(&item[Item]{key: key, val: Item{Value: value, Version: w.version}})
+// put writes a key, and reports whether it was there before. It takes
+// possession of both slices.
+func (w *writer) put(key, value []byte) (replaced bool) {
 	w.changed = true
+	return w.keys.put(&item[Item]{key: key, val: Item{Value: value, Version: w.version}}) != nil
 }
 
 // remove deletes a key, if it is there.

@@ -67,7 +67,7 @@ func ParseMaps(b []byte) (WriteSet, error) {
 	for r.off < len(b) {
 		m, err := r.record()
 		if err != nil {
-			return nil, fmt.Errorf("parsing map record %d at offset %d of %d bytes: %w", len(ws), r.off, len(b), err)
+			return nil, fmt.Errorf("parsing map record %d, at byte %d of %d: %w", len(ws), r.off, len(b), err)
 		}
 		ws = append(ws, m)
 	}
