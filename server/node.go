@@ -91,6 +91,9 @@ type Submission struct {
 	Effects gov.Effects
 	// Snapshot asks for a snapshot at the next signature.
 	Snapshot bool
+	// AwaitCommit says that somebody waits for the commit: the transaction's batch is
+	// closed by a signature at once, which saves a round of Raft.
+	AwaitCommit bool
 }
 
 // Position is a consistent view of where a node stands. The slice must not be changed.

@@ -1,0 +1,226 @@
+package server
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"unicode/utf8"
+
+	"chancery/gov"
+	"chancery/kv"
+	"chancery/ledger"
+	"chancery/server/api"
+)
+
+// Call is one execution of an endpoint: the request, the caller, a transaction and
+// the answer in the making. It is for one goroutine, and lives as long as the handler.
+type Call struct {
+	*Request
+	// Tx is the transaction. It is committed after the handler when the answer's status
+	// is 2xx, unless ApplyWrites says otherwise.
+	Tx *kv.Tx
+	// Caller is who the authentication policies found, nil where none was asked.
+	Caller *Caller
+	// Response is the answer in the making.
+	Response Response
+	// Claims is the application's claims digest for the ledger entry; zero: none.
+	Claims ledger.Digest
+
+	server   *Server
+	effects  gov.Effects // set by effects()
+	snapshot bool
+	apply    applyWrites
+}
+
+type applyWrites uint8
+
+const (
+	applyBySuccess applyWrites = iota
+	applyAlways
+	applyNever
+)
+
+// ApplyWrites decides whether the transaction is committed, whatever the status.
+func (c *Call) ApplyWrites(yes bool) {
+	c.apply = applyNever
+	if yes {
+		c.apply = applyAlways
+	}
+}
+
+// applies says whether the writes of the call are to be committed.
+func (c *Call) applies() bool {
+	switch c.apply {
+	case applyAlways:
+		return true
+	case applyNever:
+		return false
+	}
+	return c.Response.Status >= 200 && c.Response.Status < 300
+}
+
+// Request is what a client asks.
+type Request struct {
+	// Method is the HTTP method in upper case, URL the raw request target.
+	Method, URL string
+	// Frontend is the face that the path selects, Path the raw path within it,
+	// FullPath the raw path as it was sent.
+	Frontend       Frontend
+	Path, FullPath string
+	// Query is the decoded query.
+	Query Query
+	// Params are the named parts of the path.
+	Params Params
+	// Route is the template that the path matched, with the frontend's prefix.
+	Route string
+	// Header holds the header fields; names in net/http's canonical form. Where a
+	// field is repeated only its first value counts.
+	Header http.Header
+	// Host is the Host header.
+	Host string
+	// Body is the whole body.
+	Body []byte
+	// Session is the connection that the request came on.
+	Session *Session
+}
+
+// Get returns the first value of a header field, "" when it is absent.
+func (r *Request) Get(name string) string { return r.Header.Get(name) }
+
+// DecodeJSON decodes the body into v. Errors are answered with 400 InvalidInput: a body
+// that is not JSON, nests more than 64 levels, or does not fit v.
+func (r *Request) DecodeJSON(v any) error { return decodeJSON(r.Body, v) }
+
+// maxJSONDepth is CCF's bound on the nesting of JSON documents.
+const maxJSONDepth = 64
+
+func decodeJSON(body []byte, v any) error {
+	if err := checkJSON(body); err != nil {
+		return err
+	}
+	if err := json.Unmarshal(body, v); err != nil {
+		return api.Errorf(http.StatusBadRequest, api.InvalidInput, "%s", err)
+	}
+	return nil
+}
+
+// checkJSON checks that body is one JSON document of bounded depth. The message for
+// a document that ends or begins wrongly has the form that CCF's clients know.
+func checkJSON(body []byte) error {
+	depth, inString, escaped := 0, false, false
+	for _, b := range body {
+		switch {
+		case escaped:
+			escaped = false
+		case inString:
+			escaped = b == '\\'
+			inString = b != '"'
+		case b == '"':
+			inString = true
+		case b == '[' || b == '{':
+			if depth++; depth > maxJSONDepth {
+				return api.Errorf(http.StatusBadRequest, api.InvalidInput, "JSON nests more than %d levels", maxJSONDepth)
+			}
+		case b == ']' || b == '}':
+			depth--
+		}
+	}
+	if json.Valid(body) {
+		return nil
+	}
+	return api.Errorf(http.StatusBadRequest, api.InvalidInput, "%s", describeJSONError(body))
+}
+
+// describeJSONError words a syntax error as CCF's JSON parser does, as far as the
+// position and the kind go.
+func describeJSONError(body []byte) string {
+	const form = "[json.exception.parse_error.101] parse error at line %d, column %d: syntax error while parsing value - %s"
+	trimmed := bytes.TrimLeft(body, " \t\r\n")
+	if len(trimmed) == 0 {
+		line, column := position(body, len(body))
+		return fmt.Sprintf(form, line, column+1, "unexpected end of input; expected '[', '{', or a literal")
+	}
+	var at int
+	err := json.Unmarshal(body, new(json.RawMessage))
+	if se, ok := err.(*json.SyntaxError); ok {
+		at = int(se.Offset)
+	}
+	if at >= len(body) && strings.Contains(err.Error(), "unexpected end") {
+		line, column := position(body, len(body))
+		return fmt.Sprintf(form, line, column+1, "unexpected end of input")
+	}
+	at = max(at, 1)
+	line, column := position(body, at)
+	start := bytes.LastIndexAny(body[:at-1], " \t\r\n,:[]{}") + 1
+	last := strings.ToValidUTF8(string(body[start:at]), string(utf8.RuneError))
+	return fmt.Sprintf(form, line, column, "invalid literal; last read: '"+last+"'")
+}
+
+// position returns line and column, from 1, of the byte before offset.
+func position(body []byte, offset int) (line, column int) {
+	before := body[:offset]
+	return 1 + bytes.Count(before, []byte{'\n'}), offset - (bytes.LastIndexByte(before, '\n') + 1)
+}
+
+// Response is an answer in the making. Its zero value is "200, no body".
+type Response struct {
+	// Status is the HTTP status; 0 counts as 200.
+	Status int
+	// Header holds header fields by lower-case name; nil until something is set.
+	Header map[string]string
+	// Body is the whole body.
+	Body []byte
+
+	file    *fileBody // in place of Body
+	closing bool      // close the connection after the answer
+}
+
+// Set sets a header field.
+func (r *Response) Set(name, value string) {
+	if r.Header == nil {
+		r.Header = make(map[string]string, 4)
+	}
+	r.Header[name] = value
+}
+
+// JSON makes v the body.
+func (r *Response) JSON(v any) error {
+	b, err := encodeJSON(v)
+	if err != nil {
+		return fmt.Errorf("encoding the answer: %w", err)
+	}
+	r.Raw(api.TypeJSON, b)
+	return nil
+}
+
+// Raw makes b the body, of the given content type ("" sends none).
+func (r *Response) Raw(contentType string, b []byte) {
+	if contentType != "" {
+		r.Set(api.HeaderContentType, contentType)
+	}
+	r.Body = b
+}
+
+// encodeJSON encodes v compactly and without HTML escapes.
+func encodeJSON(v any) ([]byte, error) {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(buf.Bytes(), []byte{'\n'}), nil
+}
+
+// setError makes the answer an error answer, dropping body and content type but
+// keeping other header fields, as CCF does.
+func (r *Response) setError(e *api.Error) {
+	r.Status = e.Status
+	b, err := encodeJSON(api.ErrorBody{Error: e})
+	if err != nil { // details that do not encode are left out
+		b, _ = encodeJSON(api.ErrorBody{Error: &api.Error{Code: e.Code, Message: e.Message}})
+	}
+	r.Raw(api.TypeJSON, b)
+}

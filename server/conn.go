@@ -1,0 +1,248 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"chancery/server/api"
+)
+
+// listener hands accepted connections to an http.Server: counted, capped, wrapped.
+type listener struct {
+	net.Listener
+	in     *iface
+	config *tls.Config // nil in the clear
+	conns  *connSet
+}
+
+// Accept returns the next connection that is within the hard cap.
+func (l *listener) Accept() (net.Conn, error) {
+	for {
+		raw, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		session, ok := l.in.open()
+		if !ok {
+			_ = raw.Close() // beyond the hard cap there is nobody to tell
+			continue
+		}
+		c := &conn{Conn: raw, raw: raw, session: session, conns: l.conns}
+		session.extend = func() {
+			_ = raw.SetReadDeadline(time.Time{}) // fails on a dead connection, which the next read shows
+		}
+		if l.config != nil {
+			c.tls = tls.Server(raw, l.config)
+			c.Conn = c.tls
+			session.tlsState = c.state
+		}
+		l.conns.add(c)
+		return c, nil
+	}
+}
+
+// conn is one client connection. It runs the TLS handshake on the first read, under
+// its own deadline; bounds each write; and puts CCF's answers in the place of those
+// that net/http writes by itself when a request does not parse.
+type conn struct {
+	net.Conn // the TLS connection, or raw
+	raw      net.Conn
+	tls      *tls.Conn // nil in the clear
+	session  *Session
+	conns    *connSet
+
+	shake sync.Once
+	ready atomic.Bool
+	ended sync.Once
+}
+
+// handshake runs the TLS handshake once.
+func (c *conn) handshake() bool {
+	c.shake.Do(func() {
+		if c.tls != nil {
+			ctx, cancel := context.WithTimeout(context.Background(), c.session.in.opts.HandshakeTimeout)
+			defer cancel()
+			if err := c.tls.HandshakeContext(ctx); err != nil {
+				return
+			}
+		}
+		c.ready.Store(true)
+	})
+	return c.ready.Load()
+}
+
+// Read reads plaintext. A failed handshake reads as a client that went away.
+func (c *conn) Read(p []byte) (int, error) {
+	if !c.handshake() {
+		return 0, io.EOF
+	}
+	return c.Conn.Read(p)
+}
+
+// Write writes plaintext; a client that takes nothing for the idle time is cut off.
+func (c *conn) Write(p []byte) (int, error) {
+	if !c.ready.Load() {
+		return 0, io.ErrClosedPipe
+	}
+	if err := c.raw.SetWriteDeadline(time.Now().Add(c.session.in.opts.IdleTimeout)); err != nil {
+		return 0, err
+	}
+	if status, text, ok := ownError(p); ok {
+		if _, err := c.Conn.Write(c.session.in.parserAnswer(status, text)); err != nil {
+			return 0, err
+		}
+		return len(p), nil
+	}
+	return c.Conn.Write(p)
+}
+
+// CloseWrite tells the client that nothing more comes, so that it can still read what
+// was sent while it was sending.
+func (c *conn) CloseWrite() error {
+	if c.tls != nil {
+		_ = c.tls.CloseWrite() // fails before the handshake; the line below ends it then
+	}
+	if cw, ok := c.raw.(interface{ CloseWrite() error }); ok {
+		return cw.CloseWrite()
+	}
+	return nil
+}
+
+// Close closes the connection and takes it off the count.
+func (c *conn) Close() error {
+	c.ended.Do(func() {
+		c.session.in.closed()
+		c.conns.remove(c)
+	})
+	return c.Conn.Close()
+}
+
+// state returns the TLS connection's state, once there is one.
+func (c *conn) state() (tls.ConnectionState, bool) {
+	if !c.ready.Load() {
+		return tls.ConnectionState{}, false
+	}
+	return c.tls.ConnectionState(), true
+}
+
+// ConnectionState makes the connection's TLS state known to the HTTP/2 server.
+func (c *conn) ConnectionState() tls.ConnectionState {
+	s, _ := c.state()
+	return s
+}
+
+// ownErrorHeader is what follows the status line of every answer that net/http writes
+// to a connection by itself. An endpoint's answer never has this form: it carries a
+// content-length.
+const ownErrorHeader = "\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
+
+// ownError recognises an answer of net/http's own, and returns its status and text.
+func ownError(p []byte) (status int, text string, ok bool) {
+	const proto = "HTTP/1.1 "
+	if len(p) < len(proto)+3 || p[len(proto)] < '4' || !bytes.HasPrefix(p, []byte(proto)) {
+		return 0, "", false
+	}
+	line := bytes.IndexByte(p, '\r')
+	if line < 0 || !bytes.HasPrefix(p[line:], []byte(ownErrorHeader)) {
+		return 0, "", false
+	}
+	status, err := strconv.Atoi(string(p[len(proto) : len(proto)+3]))
+	return status, string(p[line+len(ownErrorHeader):]), err == nil
+}
+
+// parserAnswer counts a request that did not parse and returns the whole answer to it.
+func (in *iface) parserAnswer(status int, text string) []byte {
+	var res Response
+	if status == http.StatusRequestHeaderFieldsTooLarge {
+		in.header.Add(1)
+		res.setError(api.Errorf(status, api.RequestHeaderTooLarge, "Header fields are too large (max size allowed in total: %d)", in.headerBytes()))
+	} else {
+		in.parsing.Add(1)
+		res.Status = http.StatusBadRequest
+		res.Raw(api.TypeText, []byte("Unable to parse data as a HTTP request. Error message is: "+text+"\n"))
+	}
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "HTTP/1.1 %d %s\r\ncontent-type: %s\r\ncontent-length: %d\r\nconnection: close\r\n\r\n",
+		res.Status, http.StatusText(res.Status), res.Header[api.HeaderContentType], len(res.Body))
+	b.Write(res.Body)
+	return b.Bytes()
+}
+
+// maxHeaderBytes bounds a request's header in memory, whatever count and size allow.
+const maxHeaderBytes = 1 << 20
+
+// headerBytes is the bound on a request's whole header.
+func (in *iface) headerBytes() int {
+	return int(min(in.opts.MaxHeaderSize*in.opts.MaxHeadersCount, max(maxHeaderBytes, 4*in.opts.MaxHeaderSize)))
+}
+
+// alpn returns the TLS configuration of an interface. Only its own protocol is
+// offered; a client that offers no protocol in common is served without (crypto/tls
+// by itself would refuse it, CCF does not).
+func alpn(base *tls.Config, proto string) *tls.Config {
+	cfg := base.Clone()
+	cfg.NextProtos = []string{proto}
+	inner := base.GetConfigForClient
+	cfg.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		chosen := base
+		if inner != nil {
+			c, err := inner(hello)
+			if err != nil {
+				return nil, err
+			}
+			if c != nil {
+				chosen = c
+			}
+		}
+		c := chosen.Clone()
+		c.GetConfigForClient, c.NextProtos = nil, nil
+		if slices.Contains(hello.SupportedProtos, proto) {
+			c.NextProtos = []string{proto}
+		}
+		return c, nil
+	}
+	return cfg
+}
+
+// connSet holds the open connections of an interface, to close what is left at the end.
+type connSet struct {
+	mu    sync.Mutex
+	conns map[*conn]struct{} // guarded by mu
+}
+
+func newConnSet() *connSet { return &connSet{conns: make(map[*conn]struct{})} }
+
+func (s *connSet) add(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conns[c] = struct{}{}
+}
+
+func (s *connSet) remove(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+}
+
+// closeAll closes every connection that is still open.
+func (s *connSet) closeAll() {
+	s.mu.Lock()
+	left := make([]*conn, 0, len(s.conns))
+	for c := range s.conns {
+		left = append(left, c)
+	}
+	s.mu.Unlock()
+	for _, c := range left {
+		_ = c.Close() // the end of the node; nothing to do about a failing close
+	}
+}
