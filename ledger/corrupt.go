@@ -10,8 +10,8 @@ type CorruptError struct {
 	File   string // path of the chunk file, or of the directory
 	Offset int64  // in the file, of the entry or field
 	Seqno  uint64 // of the entry concerned, 0 if the damage is to no entry
-	Reason string
-	Err    error // what a parser or a check said, or nil
+	Reason string // may be empty if there is an Err
+	Err    error  // what a parser or a check said, or nil
 }
 
 // Error returns one line with all that is known.
@@ -21,7 +21,9 @@ func (e *CorruptError) Error() string {
 	if e.Seqno != 0 {
 		fmt.Fprintf(&b, ", entry %d", e.Seqno)
 	}
-	fmt.Fprintf(&b, ": %s", e.Reason)
+	if e.Reason != "" {
+		fmt.Fprintf(&b, ": %s", e.Reason)
+	}
 	if e.Err != nil {
 		fmt.Fprintf(&b, ": %v", e.Err)
 	}

@@ -97,3 +97,13 @@ func (s *Secrets) Last() (from uint64, secret *Secret) {
 	}
 	return 0, nil
 }
+
+// from returns the secret whose first seqno is exactly the given one.
+func (s *Secrets) from(seqno uint64) (*Secret, bool) {
+	for from, secret := range s.All() {
+		if from == seqno {
+			return secret, true
+		}
+	}
+	return nil, false
+}

@@ -115,12 +115,9 @@ func (s *Signature) parse(e *Entry) error {
 	case s.NodeID != "":
 		return nil
 	}
-	tree, err := merkle.Restore(s.Tree)
-	if err != nil {
-		return err
-	}
-	s.Root = tree.Root()
-	return nil
+	var err error
+	s.Root, err = s.Tree.Root()
+	return err
 }
 
 func (s *Signature) parseNode(value []byte) error {

@@ -154,6 +154,25 @@ func TestTreeProperties(t *testing.T) {
 	})
 }
 
+func TestFrontierFollowsTree(t *testing.T) {
+	tree, f := New(), new(Frontier)
+	for i := range 300 {
+		h := leafN(i)
+		tree.Append(h)
+		f.Append(h)
+		if f.Root() != tree.Root() || f.Size() != tree.Size() {
+			t.Fatalf("over %d leaves: the frontier has another root", i+1)
+		}
+		p, err := Parse(tree.AppendTo(nil, uint64(i/2)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if root, err := p.Root(); err != nil || root != tree.Root() {
+			t.Fatalf("the table from %d of %d leaves has root %x, %v", i/2, i+1, root, err)
+		}
+	}
+}
+
 func TestOutOfRangePanics(t *testing.T) {
 	tree := New()
 	grow(tree, nil, 10)

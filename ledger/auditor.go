@@ -1,0 +1,226 @@
+package ledger
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+
+	"chancery/kv/writeset"
+	"chancery/ledger/merkle"
+)
+
+// auditor is the state of one Verify: what the entries so far have established.
+type auditor struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+	opts   VerifyOptions
+	report Report
+	total  int64
+
+	// Where we are.
+	file      string
+	offset    int64
+	positions []uint32 // of the entries of an open chunk
+	judged    bool     // the error is of step, not of the file's form
+
+	tree    merkle.Frontier
+	nodes   map[string]*auditNode
+	certs   map[string]*checkedCert
+	service *ecdsa.PublicKey
+	secrets secretChain
+
+	// Signatures are verified by these goroutines; slots bounds them.
+	slots chan struct{}
+	tasks sync.WaitGroup
+	mu    sync.Mutex
+	worst *CorruptError // guarded by mu: the violation with the lowest seqno
+}
+
+func newAuditor(ctx context.Context, opts VerifyOptions) *auditor {
+	if opts.Workers <= 0 {
+		opts.Workers = runtime.GOMAXPROCS(0)
+	}
+	a := &auditor{
+		opts: opts, slots: make(chan struct{}, opts.Workers),
+		nodes: map[string]*auditNode{}, certs: map[string]*checkedCert{},
+		report: Report{Types: map[EntryType]int{}, Tables: map[string]int{}},
+	}
+	a.ctx, a.cancel = context.WithCancel(ctx)
+	a.tree.Append(merkle.Hash{}) // leaf 0
+	return a
+}
+
+// step checks one entry and what it changes. first and last say where in its chunk
+// it stands.
+func (a *auditor) step(e *Entry, at int64, first, last bool) error {
+	a.offset = at
+	if err := a.checkOrder(e, first, last); err != nil {
+		return a.violation(e, err)
+	}
+	a.report.Last = e.ID
+	a.report.Entries++
+	a.report.Types[e.Type]++
+	a.report.Unsigned++
+	for i := range e.Public {
+		a.report.Tables[e.Public[i].Name]++
+	}
+	if err := a.open(e); err != nil {
+		return a.violation(e, err)
+	}
+	if err := a.govern(e); err != nil {
+		return a.violation(e, err)
+	}
+	if IsSignature(e.Public) {
+		if err := a.checkSigned(e); err != nil {
+			return a.violation(e, err)
+		}
+	}
+	a.tree.Append(e.Leaf())
+	return nil
+}
+
+// violation says where an error was found.
+func (a *auditor) violation(e *Entry, err error) *CorruptError {
+	return &CorruptError{File: a.file, Offset: a.offset, Seqno: e.ID.Seqno, Err: err}
+}
+
+func (a *auditor) finding(id TxID, format string, args ...any) {
+	a.report.Findings = append(a.report.Findings, Finding{ID: id, Text: fmt.Sprintf(format, args...)})
+}
+
+// checkOrder checks the views and the flags.
+func (a *auditor) checkOrder(e *Entry, first, last bool) error {
+	previous, signed := a.report.Last, a.report.LastSigned == a.report.Last
+	switch {
+	case e.ID.View < previous.View:
+		return fmt.Errorf("its view is below that of %v before it", previous)
+	case e.ID.View > previous.View && !signed:
+		return fmt.Errorf("its view begins behind %v, which is not a signature", previous)
+	case e.Flags&ForceChunkBefore != 0 && !first:
+		return errors.New("it is flagged to begin a chunk, and does not")
+	case e.Flags&ForceChunkBefore != 0 && !signed:
+		return fmt.Errorf("it is flagged to begin a chunk behind %v, which is not a signature", previous)
+	case e.Flags&ForceChunkAfter != 0 && !IsSignature(e.Public):
+		return errors.New("it is flagged to end a chunk, and is not a signature")
+	case e.Flags&ForceChunkAfter != 0 && !last:
+		return errors.New("it is flagged to end a chunk, and does not")
+	}
+	return nil
+}
+
+// open decrypts the entry if its secret is known.
+func (a *auditor) open(e *Entry) error {
+	if a.opts.Secrets == nil {
+		return nil
+	}
+	secret, err := a.opts.Secrets.At(e.ID.Seqno)
+	if errors.Is(err, ErrNoSecret) {
+		return nil
+	}
+	if _, err := e.Open(secret); err != nil {
+		return err
+	}
+	if e.Type.hasEvidence() && CommitEvidenceDigest(secret, e.ID) != e.CommitEvidence {
+		return errors.New("its commit evidence is not that of its secret and position")
+	}
+	a.report.Opened++
+	return nil
+}
+
+// govern follows the tables that say who may sign and with which secrets.
+func (a *auditor) govern(e *Entry) error {
+	for _, rule := range []struct {
+		table string
+		apply func(*Entry, *writeset.MapWrites) error
+	}{
+		{serviceInfoMap, a.serviceInfo},
+		{previousIdentityMap, a.previousIdentity},
+		{nodesInfoMap, a.nodesInfo},
+		{endorsedCertsMap, a.endorsedCerts},
+		{endorsementMap, a.endorsement},
+		{historicalSecretMap, a.secretWritten},
+	} {
+		m := e.Public.Map(rule.table)
+		if m == nil {
+			continue
+		}
+		if err := rule.apply(e, m); err != nil {
+			return fmt.Errorf("%s: %w", rule.table, err)
+		}
+	}
+	return nil
+}
+
+// later runs check on another goroutine; what it returns is a violation by e.
+func (a *auditor) later(e *Entry, check func() error) {
+	violation := a.violation(e, nil)
+	select {
+	case a.slots <- struct{}{}:
+	case <-a.ctx.Done():
+		return
+	}
+	a.tasks.Add(1)
+	go func() {
+		defer a.tasks.Done()
+		defer func() { <-a.slots }()
+		if err := check(); err != nil {
+			violation.Err = err
+			a.condemn(violation)
+		}
+	}()
+}
+
+// condemn notes a violation found on another goroutine, and ends the reading.
+func (a *auditor) condemn(c *CorruptError) {
+	a.mu.Lock()
+	if a.worst == nil || c.Seqno < a.worst.Seqno {
+		a.worst = c
+	}
+	a.mu.Unlock()
+	a.cancel()
+}
+
+// finish waits for the outstanding checks and returns the first violation. err is
+// what ended the reading.
+func (a *auditor) finish(err error) error {
+	a.tasks.Wait()
+	canceled := a.ctx.Err() != nil
+	a.cancel()
+	a.mu.Lock()
+	worst := a.worst
+	a.mu.Unlock()
+	var corrupt *CorruptError
+	switch {
+	case worst != nil && (err == nil || !errors.As(err, &corrupt) || worst.Seqno <= corrupt.Seqno):
+		return worst
+	case err != nil:
+		return err
+	case canceled:
+		return context.Cause(a.ctx)
+	}
+	return a.checkAnchor()
+}
+
+// checkAnchor compares the identity in force at the end with the one demanded.
+func (a *auditor) checkAnchor() error {
+	fail := func(reason string) error {
+		return &CorruptError{File: a.file, Offset: a.offset, Seqno: a.report.Last.Seqno, Reason: reason, Err: ErrUntrusted}
+	}
+	if a.report.Signatures == 0 {
+		return fail("the ledger holds no signature")
+	}
+	if a.opts.Service == nil {
+		return nil
+	}
+	key, err := ecdsaKey(a.opts.Service)
+	if err != nil {
+		return fmt.Errorf("the service certificate: %w", err)
+	}
+	if !key.Equal(a.service) {
+		return fail("the ledger is of another service than the certificate's")
+	}
+	return nil
+}

@@ -1,0 +1,45 @@
+package merkle
+
+import "math/bits"
+
+// Frontier is a tree that only grows and only knows its root: O(log n) memory. The
+// zero Frontier is empty. Not safe for concurrent use.
+type Frontier struct {
+	size uint64
+	edge []Hash // the perfect subtrees of the set bits of size, large ones first
+}
+
+// Size returns the number of leaves.
+func (f *Frontier) Size() uint64 { return f.size }
+
+// Append adds a leaf.
+func (f *Frontier) Append(leaf Hash) {
+	// As many subtrees join as size ends in one bits.
+	for range bits.TrailingZeros64(^f.size) {
+		last := len(f.edge) - 1
+		leaf = join(f.edge[last], leaf)
+		f.edge = f.edge[:last]
+	}
+	f.edge = append(f.edge, leaf)
+	f.size++
+}
+
+// Root returns the root over all leaves, of which there must be one.
+func (f *Frontier) Root() Hash {
+	last := len(f.edge) - 1
+	acc := f.edge[last]
+	for i := last - 1; i >= 0; i-- {
+		acc = join(f.edge[i], acc)
+	}
+	return acc
+}
+
+// Root returns the root of the whole tree that p is a part of. The error is
+// ErrMalformed, as Restore's.
+func (p *Partial) Root() (Hash, error) {
+	t, err := Restore(p)
+	if err != nil {
+		return Hash{}, err
+	}
+	return t.Root(), nil
+}

@@ -1,0 +1,233 @@
+package ledger
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"chancery/internal/durable"
+)
+
+// VerifyOptions say what a ledger is held against. The zero value checks everything
+// that the ledger itself gives the means for.
+type VerifyOptions struct {
+	// Service is the identity that must be in force at the ledger's end. Nil accepts
+	// whoever signed it: it is then consistent in itself, and no more.
+	Service *x509.Certificate
+	// Secrets are the ledger secrets as far as they are known. Entries from the first
+	// one's seqno on are decrypted, which checks tags, IVs and commit evidence.
+	Secrets *Secrets
+	// CommittedOnly passes over chunks whose name does not end in ".committed".
+	CommittedOnly bool
+	// Progress is called now and then, with bytes, from the calling goroutine.
+	Progress func(done, total int64)
+	// Workers is how many signatures are verified at a time; 0: one per core.
+	Workers int
+}
+
+// Report is what Verify found.
+type Report struct {
+	Files   int
+	Bytes   int64
+	Entries int
+	Last    TxID // of the last entry, signed or not
+	Opened  int  // entries that were decrypted
+	Types   map[EntryType]int
+	Tables  map[string]int // public maps: transactions that touch them
+
+	Signatures     int
+	NodeSignatures int
+	COSESignatures int
+	LastSigned     TxID   // the last signature: what is before it is authentic
+	Root           Digest // that it signs
+	Unsigned       int    // entries behind it, which nothing vouches for
+
+	Services []ServiceIdentity // in the order of their lives
+	Tail     *Tail             // a torn end of the open chunk, or nil
+	Findings []Finding
+}
+
+// ServiceIdentity is one life of the service: from its creation, or from a recovery,
+// to the next one.
+type ServiceIdentity struct {
+	Cert       *x509.Certificate // the last one; renewals keep the key
+	KeyID      string            // hex SHA-256 of the key's SubjectPublicKeyInfo
+	From       TxID              // the transaction that introduced it
+	Status     string            // at the end
+	LastSigned TxID
+	Root       Digest // at LastSigned
+}
+
+// Finding is something odd that takes nothing from what the signatures prove.
+type Finding struct {
+	ID   TxID
+	Text string
+}
+
+// ErrUntrusted is wrapped by Verify's error when a ledger is undamaged, but signed by
+// somebody whom the governance tables or VerifyOptions.Service do not name.
+var ErrUntrusted = errors.New("not signed by whom it should be")
+
+// Verify audits the ledger in dirs, from its first transaction on, in one pass with
+// memory that does not grow with it. A committed chunk that several directories hold
+// is read from the first of them.
+//
+// It checks every chunk's positions table, name and place; every entry's form, order
+// and flags; at every signature the root over all entries before, the recorded tree,
+// the node's signature by a node that the tables trust and the service has endorsed,
+// and the COSE signature by the service identity in force; the transitions of the
+// service's status, the identities' endorsements of one another and the chain of
+// ledger secrets; with VerifyOptions.Secrets also every entry's tag and commit
+// evidence.
+//
+// The first violation, by seqno, is returned as a *CorruptError, with the report as
+// far as it goes. A torn end of the open chunk and the oddities that are known from
+// CCF's own faults are not violations: see Report.Tail and Report.Findings.
+func Verify(ctx context.Context, fsys durable.FS, dirs []string, opts VerifyOptions) (*Report, error) {
+	a := newAuditor(ctx, opts)
+	err := a.readAll(fsys, dirs)
+	err = a.finish(err)
+	return &a.report, err
+}
+
+// readAll feeds every chunk to the auditor.
+func (a *auditor) readAll(fsys durable.FS, dirs []string) error {
+	files, err := chunksToVerify(fsys, dirs, a.opts.CommittedOnly)
+	if err != nil {
+		return err
+	}
+	if a.total, err = totalSize(fsys, files); err != nil {
+		return err
+	}
+	for i, f := range files {
+		if err := a.expect(f); err != nil {
+			return err
+		}
+		a.report.Files++
+		if err := a.readFile(fsys, f, i == len(files)-1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// chunksToVerify lists the chunks of dirs by their first seqno.
+func chunksToVerify(fsys durable.FS, dirs []string, committedOnly bool) ([]chunkFile, error) {
+	if len(dirs) == 0 {
+		return nil, errors.New("no ledger directory to verify")
+	}
+	files, err := listChunks(fsys, dirs[0], dirs[1:])
+	if err != nil {
+		return nil, err
+	}
+	if committedOnly {
+		files = slices.DeleteFunc(files, func(f chunkFile) bool { return !f.name.committed })
+	}
+	if len(files) == 0 {
+		return nil, fmt.Errorf("no ledger files in %s", dirs[0])
+	}
+	return files, nil
+}
+
+func totalSize(fsys durable.FS, files []chunkFile) (int64, error) {
+	var total int64
+	for _, f := range files {
+		info, err := fsys.Stat(f.path)
+		if err != nil {
+			return 0, fmt.Errorf("reading the size of a chunk: %w", err)
+		}
+		total += info.Size()
+	}
+	return total, nil
+}
+
+// expect checks that a chunk begins where the one before ended.
+func (a *auditor) expect(f chunkFile) error {
+	next := a.report.Last.Seqno + 1
+	switch {
+	case f.name.first > next:
+		return &CorruptError{File: f.path, Seqno: next, Reason: fmt.Sprintf("gap: no chunk holds entries %d to %d", next, f.name.first-1)}
+	case f.name.first < next:
+		return &CorruptError{File: f.path, Seqno: f.name.first, Reason: fmt.Sprintf("overlap: an earlier chunk holds the entries through %d", next-1)}
+	}
+	return nil
+}
+
+// readFile feeds one chunk to the auditor; isLast says that no other follows.
+func (a *auditor) readFile(fsys durable.FS, f chunkFile, isLast bool) (err error) {
+	file, err := fsys.Open(f.path)
+	if err != nil {
+		return fmt.Errorf("opening a chunk: %w", err)
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	r, err := newChunkReader(file, f.path, f.name)
+	if err != nil {
+		return err
+	}
+	if !r.frame.complete() && !isLast {
+		return &CorruptError{File: f.path, Seqno: f.name.first, Reason: "the chunk is open, but another follows"}
+	}
+	err = a.readEntries(r)
+	var corrupt *CorruptError
+	if !r.frame.complete() && errors.As(err, &corrupt) && !a.judged {
+		return a.tail(r, *corrupt)
+	}
+	if err == nil && r.frame.complete() && a.report.LastSigned != a.report.Last {
+		err = &CorruptError{File: f.path, Offset: a.offset, Seqno: a.report.Last.Seqno, Reason: "the chunk does not end in a signature"}
+	}
+	return err
+}
+
+// readEntries steps through a chunk.
+func (a *auditor) readEntries(r *chunkReader) error {
+	a.file, a.judged, a.positions = r.path, false, nil
+	for {
+		if err := a.ctx.Err(); err != nil {
+			return context.Cause(a.ctx)
+		}
+		at, first := r.off, r.next == r.first
+		e, err := r.read()
+		if err == io.EOF {
+			a.advance(r.frame.size - r.off)
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if !r.frame.complete() {
+			a.positions = append(a.positions, uint32(at))
+		}
+		if err := a.step(e, at, first, r.off == r.frame.entries); err != nil {
+			a.judged = true
+			return err
+		}
+		a.advance(int64(e.Size()))
+	}
+}
+
+// tail judges why the reading of an open chunk stopped.
+func (a *auditor) tail(r *chunkReader, cause CorruptError) error {
+	t, err := judgeTail(r.file, r.frame.size, cause, a.positions)
+	if err != nil {
+		return err
+	}
+	if !t.Torn {
+		return &t.CorruptError
+	}
+	a.report.Tail = t
+	return nil
+}
+
+const progressStep = 4 << 20
+
+// advance counts bytes and reports progress.
+func (a *auditor) advance(n int64) {
+	before := a.report.Bytes
+	a.report.Bytes += n
+	if a.opts.Progress != nil && (before/progressStep != a.report.Bytes/progressStep || a.report.Bytes == a.total) {
+		a.opts.Progress(a.report.Bytes, a.total)
+	}
+}
