@@ -34,6 +34,7 @@ type Exception struct {
 	Trace string
 
 	cause error
+	setup bool // the module or its export is missing, or does not compile
 }
 
 func (e *Exception) Error() string { return e.Reason }

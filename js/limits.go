@@ -68,3 +68,13 @@ func (l Limits) withDefaults() Limits {
 func (l Limits) maxCallDepth() int {
 	return int(min(l.MaxStackBytes/bytesPerCall, 32<<10))
 }
+
+// limitsOf reads limits as the runtime options hold them; 0 means the default.
+func limitsOf(heapBytes, stackBytes, milliseconds uint64) Limits {
+	const longest = uint64(time.Hour / time.Millisecond)
+	return Limits{
+		MaxHeapBytes:     heapBytes,
+		MaxStackBytes:    stackBytes,
+		MaxExecutionTime: time.Duration(min(milliseconds, longest)) * time.Millisecond,
+	}.withDefaults()
+}

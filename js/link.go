@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/dop251/goja"
 	"github.com/evanw/esbuild/pkg/api"
@@ -87,8 +88,10 @@ type loader func(key string) (text string, ok bool)
 type linker struct {
 	entry string
 	load  loader
-	seen  map[string]bool
-	fault error // the first error of ours
+
+	mu    sync.Mutex
+	seen  map[string]bool // keys of what was loaded
+	fault error           // the first error of ours
 }
 
 // namespace marks the modules of a bundle for esbuild.
@@ -161,6 +164,9 @@ func (l *linker) setup(b api.PluginBuild) {
 func (l *linker) source(identity string) (string, error) {
 	k := key(identity)
 	text, ok := l.load(k)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.seen[k] = true
 	var err error
 	switch {
 	case !ok:
@@ -169,6 +175,9 @@ func (l *linker) source(identity string) (string, error) {
 		err = &Exception{Reason: fmt.Sprintf("Module '%s' is larger than %d bytes", identity, MaxSourceBytes)}
 	default:
 		err = scanSource(identity, text)
+	}
+	if err != nil && l.fault == nil {
+		l.fault = err
 	}
 	return text, err
 }

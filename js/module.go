@@ -61,17 +61,25 @@ func (m *Module) Call(ctx context.Context, env Env, export string, args ...any) 
 
 // export evaluates a linked module and returns the function that it exports.
 func (s *sandbox) export(l *linked, module, name string) (goja.Callable, error) {
-	exports, err := s.vm.RunProgram(l.program)
-	if err != nil {
-		return nil, err
+	exports := s.loaded[l]
+	if exports == nil {
+		v, err := s.vm.RunProgram(l.program)
+		if err != nil {
+			return nil, err
+		}
+		exports = v.(*goja.Object)
+		if s.loaded == nil {
+			s.loaded = make(map[*linked]*goja.Object, 1)
+		}
+		s.loaded[l] = exports
 	}
-	v := exports.(*goja.Object).Get(name)
+	v := exports.Get(name)
 	if v == nil {
-		return nil, &Exception{Reason: fmt.Sprintf("Failed to find export '%s' in module '%s'", name, module)}
+		return nil, &Exception{setup: true, Reason: fmt.Sprintf("Failed to find export '%s' in module '%s'", name, module)}
 	}
 	f, ok := goja.AssertFunction(v)
 	if !ok {
-		return nil, &Exception{Reason: fmt.Sprintf("Export '%s' of module '%s' is not a function", name, module)}
+		return nil, &Exception{setup: true, Reason: fmt.Sprintf("Export '%s' of module '%s' is not a function", name, module)}
 	}
 	return f, nil
 }

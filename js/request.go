@@ -1,3 +1,118 @@
 package js
 
-type requestState struct{}
+import (
+	"log/slog"
+
+	"github.com/dop251/goja"
+
+	"chancery/kv"
+)
+
+// Request is one request to an endpoint of an application.
+type Request struct {
+	// Tx is the transaction of this execution.
+	Tx *kv.Tx
+	// Method is the HTTP method in upper case; Path the full path ("/app/..."), as it
+	// was sent; Query the query, decoded, without the question mark.
+	Method, Path, Query string
+	// Host is the Host header; "" gives null.
+	Host string
+	// Params are the named parts of the path, as Match returned them.
+	Params []Param
+	// Header calls yield for each header field, names in lower case.
+	Header func(yield func(name, value string) bool)
+	Body   []byte
+	// Caller is request.caller: nil, or an Object as CCF's policies give it
+	// (ccf-features 2.1).
+	Caller any
+	// Log takes the application's log lines; nil drops them.
+	Log func(level slog.Level, line string)
+	// Consensus and History stand behind ccf.consensus and ccf.historical. A nil one
+	// makes its functions throw.
+	Consensus Consensus
+	History   History
+	// Past is ccf.historicalState, for endpoints of mode historical; nil elsewhere.
+	Past *HistoricalState
+}
+
+// Consensus answers what an application asks about positions.
+type Consensus interface {
+	// LastCommitted is the last committed position.
+	LastCommitted() (view, seqno uint64)
+	// Status is "Committed", "Invalid", "Pending" or "Unknown" for a position whose
+	// seqno is not 0.
+	Status(view, seqno uint64) string
+	// ViewOf is the view of a seqno; ok is false where it is not known.
+	ViewOf(seqno uint64) (view uint64, ok bool)
+}
+
+// requestState is what the host functions of one request share.
+type requestState struct {
+	*Request
+	apply  *bool     // setApplyWrites
+	claims *[32]byte // setClaimsDigest
+}
+
+// requestObject is the argument of an endpoint's function.
+func (s *sandbox) requestObject(e *Endpoint, r *Request) goja.Value {
+	o := s.vm.NewObject()
+	headers := s.vm.NewObject()
+	if r.Header != nil {
+		for name, value := range r.Header {
+			_ = headers.Set(name, value)
+		}
+	}
+	params := s.vm.NewObject()
+	for _, p := range r.Params {
+		_ = params.Set(p.Name, p.Value)
+	}
+	url := r.Path
+	if r.Query != "" {
+		url += "?" + r.Query
+	}
+	_ = o.Set("headers", headers)
+	_ = o.Set("query", r.Query)
+	_ = o.Set("path", r.Path)
+	_ = o.Set("method", r.Method)
+	_ = o.Set("hostname", hostname(r.Host))
+	_ = o.Set("route", "/app"+e.Path)
+	_ = o.Set("url", url)
+	_ = o.Set("params", params)
+	_ = o.Set("body", s.bodyObject())
+	_ = o.Set("caller", s.value(r.Caller))
+	return o
+}
+
+func hostname(host string) any {
+	if host == "" {
+		return goja.Null()
+	}
+	return host
+}
+
+// bodyObject is request.body. It is made once an interpreter, and reads the request
+// of the current call.
+func (s *sandbox) bodyObject() *goja.Object {
+	if s.body == nil {
+		s.body = s.object(
+			named{"text", s.bodyFunc(func(b []byte) goja.Value { return s.vm.ToValue(utf8Text(b)) })},
+			named{"json", s.bodyFunc(func(b []byte) goja.Value { return s.parseJSON(utf8Text(b)) })},
+			named{"arrayBuffer", s.bodyFunc(s.copied)})
+	}
+	return s.body
+}
+
+func (s *sandbox) bodyFunc(f func(b []byte) goja.Value) native {
+	return func(c goja.FunctionCall) goja.Value {
+		s.arity(c, 0)
+		return f(s.current().Body)
+	}
+}
+
+// current returns the request that is being executed.
+func (s *sandbox) current() *requestState {
+	if s.request == nil {
+		s.throwType("There is no request")
+	}
+	return s.request
+}

@@ -15,12 +15,14 @@ import (
 // sandbox is one interpreter with the ccf object in it. It is for one goroutine; only
 // stop is called from others.
 type sandbox struct {
-	vm    *goja.Runtime
-	ccf   *goja.Object
-	kv    kvClass
-	errs  errorClasses
-	json  struct{ stringify goja.Callable } // JSON.stringify as it was before the script
-	quiet bool                              // enableMetricsLogging(false)
+	vm     *goja.Runtime
+	ccf    *goja.Object
+	kv     kvClass
+	errs   errorClasses
+	json   struct{ stringify goja.Callable } // JSON.stringify as it was before the script
+	quiet  bool                              // enableMetricsLogging(false)
+	body   *goja.Object                      // request.body
+	loaded map[*linked]*goja.Object          // exports of the modules that have run
 
 	// Set for the duration of one call by enter, cleared after it: nothing that the
 	// script kept can reach the transaction of a call that is over.

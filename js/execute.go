@@ -1,0 +1,139 @@
+package js
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"reflect"
+
+	"github.com/dop251/goja"
+)
+
+// EndpointError is why an endpoint gave no response. It is answered with status 500
+// and CCF's code InternalError.
+type EndpointError struct {
+	// Message is the text for the error body.
+	Message string
+	// Exception holds reason and trace for the JSException detail, which is sent if the
+	// runtime options ask for it; nil: nothing was thrown.
+	Exception *Exception
+}
+
+func (e *EndpointError) Error() string { return e.Message }
+
+// Unwrap returns the exception.
+func (e *EndpointError) Unwrap() error {
+	if e.Exception == nil {
+		return nil
+	}
+	return e.Exception
+}
+
+// Execute runs an endpoint of the application for one request. The error is an
+// *EndpointError; the transaction is then to be dropped.
+func (a *App) Execute(ctx context.Context, e *Endpoint, r *Request) (*Response, error) {
+	resp, err := a.execute(ctx, e, r)
+	if err == nil {
+		return resp, nil
+	}
+	failed := endpointError(err)
+	if a.Options.LogExceptionDetails && failed.Exception != nil && r.Log != nil {
+		r.Log(slog.LevelError, failed.Exception.Reason+"\n"+failed.Exception.Trace)
+	}
+	return nil, failed
+}
+
+func endpointError(err error) *EndpointError {
+	var stopped *abort
+	var thrown *Exception
+	switch {
+	case errors.As(err, &stopped):
+		return &EndpointError{Message: stopped.message}
+	case errors.Is(err, ErrTimeout) && errors.As(err, &thrown):
+		return &EndpointError{Message: reasonTimeout, Exception: thrown}
+	case errors.As(err, &thrown) && thrown.setup:
+		return &EndpointError{Message: thrown.Reason}
+	case errors.As(err, &thrown):
+		return &EndpointError{Message: reasonThrown, Exception: thrown}
+	}
+	return &EndpointError{Message: err.Error()}
+}
+
+func (a *App) execute(ctx context.Context, e *Endpoint, r *Request) (resp *Response, err error) {
+	bundle, err := a.bundle(e)
+	if err != nil {
+		return nil, setupFailure(err)
+	}
+	env := &Env{Tx: r.Tx, Access: e.access(), Limits: a.Options.Limits, Log: r.Log}
+	s, reused := a.pool.take(e)
+	if s == nil {
+		s = newSandbox(a.Options.Limits)
+		s.installHost()
+	}
+	err = s.call(ctx, env, func() error {
+		s.request = &requestState{Request: r}
+		if r.Past != nil {
+			_ = s.ccf.Set("historicalState", s.stateObject(r.Past))
+		} else if reused {
+			_ = s.ccf.Delete("historicalState")
+		}
+		f, err := s.export(bundle, e.Module, e.Function)
+		if err != nil {
+			return setupFailure(err)
+		}
+		result, err := f(goja.Undefined(), s.requestObject(e, r))
+		if err != nil {
+			return err
+		}
+		if result, err = s.settled(result); err != nil {
+			return err
+		}
+		if resp, err = s.response(result); err == nil {
+			resp.ApplyWrites, resp.Claims = s.request.apply, s.request.claims
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.pool.put(e, s)
+	return resp, nil
+}
+
+// setupFailure marks an error that is the bundle's: the answer says what it is.
+func setupFailure(err error) error {
+	var thrown *Exception
+	if errors.As(err, &thrown) {
+		return &Exception{Reason: thrown.Reason, Trace: thrown.Trace, cause: thrown.cause, setup: true}
+	}
+	return err
+}
+
+var promiseType = reflect.TypeFor[*goja.Promise]()
+
+// settled is the outcome of an async function's promise; other values stand for
+// themselves. Pending jobs have run when the function returned; what is still
+// unsettled then can never settle, since nothing outside the script can wake it.
+func (s *sandbox) settled(v goja.Value) (goja.Value, error) {
+	o, ok := v.(*goja.Object)
+	if !ok || o.ExportType() != promiseType {
+		return v, nil
+	}
+	p := o.Export().(*goja.Promise)
+	switch p.State() {
+	case goja.PromiseStateFulfilled:
+		return p.Result(), nil
+	case goja.PromiseStateRejected:
+		return nil, &Exception{Reason: s.text(p.Result()), Trace: s.stackOf(p.Result())}
+	}
+	return nil, &Exception{Reason: fmt.Sprintf("%s: the promise that the function returned can never settle", "Error")}
+}
+
+// stackOf is the stack property of an error object, "" for anything else.
+func (s *sandbox) stackOf(v goja.Value) (stack string) {
+	if o, ok := v.(*goja.Object); ok && o.ClassName() == "Error" {
+		_ = s.vm.Try(func() { stack = o.Get("stack").String() })
+	}
+	return stack
+}
