@@ -280,3 +280,46 @@ func TestProofsVerify(t *testing.T) {
 }
 
 func climb(p *raftfsm.Proof) ledger.Digest { return merkle.Climb(p.Entry.Leaf(), p.Path) }
+
+// TestReopenAfterCompaction compacts Raft's log with and without unsigned entries
+// behind the last signature, and opens the node again without a clean stop's signature.
+func TestReopenAfterCompaction(t *testing.T) {
+	s := newService(t)
+	s.start()
+	s.wait(s.put("private", "signed", "1"))
+	unsigned := s.put("private", "unsigned", "2")
+	applied := func() bool { return s.replica.Metrics().InFlight == 0 }
+	eventually(t, applied)
+	if err := s.replica.CompactNow(); err != nil {
+		t.Fatal(err)
+	}
+	s.stop()
+	s.start()
+	defer s.stop()
+	for key, want := range map[string]string{"signed": "1", "unsigned": "2"} {
+		if got := s.get("private", key); got != want {
+			t.Errorf("%s: got %q, want %q", key, got, want)
+		}
+	}
+	if got := s.replica.Status(unsigned); got != raftfsm.Committed {
+		t.Errorf("%v is %s, want Committed", unsigned, got)
+	}
+	s.wait(s.put("private", "after", "3"))
+	if err := s.replica.CompactNow(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// eventually waits for a condition, for as long as the test may run.
+func eventually(t *testing.T, what func() bool) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !what() {
+		select {
+		case <-tick.C:
+		case <-t.Context().Done():
+			t.Fatal("the test ended first")
+		}
+	}
+}
