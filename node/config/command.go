@@ -1,6 +1,9 @@
 package config
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // Command says how the node begins its life. Only the section that Type names counts;
 // the others may be present, complete or not.
@@ -83,7 +86,12 @@ type ServiceConfiguration struct {
 	MaximumServiceCertificateValidityDays int64 `json:"maximum_service_certificate_validity_days" config:"min=1"`
 	// RecentCOSEProposalsWindowSize is the number of proposals kept against replay.
 	RecentCOSEProposalsWindowSize int64 `json:"recent_cose_proposals_window_size" config:"min=1"`
+
+	// Raw is the object as it stands in the file; nil when it is not there.
+	Raw json.RawMessage `json:"-"`
 }
+
+func (s *ServiceConfiguration) setRaw(text json.RawMessage) { s.Raw = text }
 
 // COSESignatures are the CWT claims of the ledger's COSE signatures.
 type COSESignatures struct {

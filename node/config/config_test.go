@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -49,6 +50,10 @@ func TestDefaults(t *testing.T) {
 	c := mustParse(t, minimal)
 	want := Default()
 	want.Network = c.Network
+	want.Command.Start.ServiceConfiguration.Raw = json.RawMessage(`{"recovery_threshold": 0}`)
+	if raw := c.Network.RPCInterfaces["primary_rpc_interface"].Raw; string(raw) != `{"bind_address": "127.0.0.1:8080"}` {
+		t.Errorf("raw interface %s", raw)
+	}
 	want.Command.Type = CommandStart
 	want.Command.given = c.Command.given
 	want.Command.Start.Members = []Member{{CertificateFile: "member0_cert.pem", EncryptionPublicKeyFile: "member0_enc_pubk.pem"}}

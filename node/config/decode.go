@@ -15,6 +15,9 @@ import (
 // before a value of its type is read from the file.
 type defaulter interface{ setDefaults() }
 
+// rawKeeper is a struct that keeps its JSON object as it stands in the file.
+type rawKeeper interface{ setRaw(json.RawMessage) }
+
 // enumerated is a string type that takes only the values listed.
 type enumerated interface{ Enum() []string }
 
@@ -64,7 +67,10 @@ func fieldRules(f reflect.StructField) (r rules, ok bool) {
 }
 
 // decoder fills structs from a tree and collects everything that does not fit.
-type decoder struct{ problems }
+type decoder struct {
+	source []byte // that the tree was read from
+	problems
+}
 
 // object reads a JSON object into a struct. optional drops the demand for required
 // keys (a command section that is not selected).
@@ -101,6 +107,9 @@ func (d *decoder) object(path string, v any, into reflect.Value, optional bool) 
 		if !slices.Contains(known, key) {
 			d.unknown(path, key, known)
 		}
+	}
+	if raw, ok := into.Addr().Interface().(rawKeeper); ok {
+		raw.setRaw(slices.Clone(d.source[o.from:o.to]))
 	}
 	if c, ok := into.Addr().Interface().(*Command); ok {
 		c.given = map[string]bool{}

@@ -25,7 +25,7 @@ func Parse(data []byte) (*Config, error) {
 		return nil, err
 	}
 	c := Default()
-	d := &decoder{}
+	d := &decoder{source: data}
 	d.object("", tree, reflect.ValueOf(c).Elem(), false)
 	if len(d.problems) == 0 { // cross-checks of values that were not read would mislead
 		c.validate(&d.problems)

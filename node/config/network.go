@@ -1,5 +1,7 @@
 package config
 
+import "encoding/json"
+
 // Network says where the node listens and what it announces.
 type Network struct {
 	// NodeToNodeInterface is where other nodes reach this one.
@@ -46,7 +48,13 @@ type RPCInterface struct {
 	Redirections *Redirections `json:"redirections"`
 	// EnabledOperatorFeatures are the operator endpoints served here; none by default.
 	EnabledOperatorFeatures []OperatorFeature `json:"enabled_operator_features"`
+
+	// Raw is the interface's object as it stands in the file: what the node announces
+	// of itself has exactly the keys that were given.
+	Raw json.RawMessage `json:"-"`
 }
+
+func (i *RPCInterface) setRaw(text json.RawMessage) { i.Raw = text }
 
 func (i *RPCInterface) setDefaults() {
 	*i = RPCInterface{

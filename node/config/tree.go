@@ -29,9 +29,10 @@ func (e *SyntaxError) Error() string {
 
 // object is a JSON object in the order of the file.
 type object struct {
-	keys   []string
-	values map[string]any // object, []any, string, json.Number, bool, nil
-	twice  []string       // keys that stand in the file more than once
+	keys     []string
+	values   map[string]any // object, []any, string, json.Number, bool, nil
+	twice    []string       // keys that stand in the file more than once
+	from, to int64          // where the object stands in the text
 }
 
 // parseTree reads one JSON value and nothing after it.
@@ -82,7 +83,7 @@ func parseArray(d *json.Decoder, depth int) (any, error) {
 }
 
 func parseObject(d *json.Decoder, depth int) (any, error) {
-	o := &object{values: map[string]any{}}
+	o := &object{values: map[string]any{}, from: d.InputOffset() - 1}
 	for d.More() {
 		t, err := d.Token()
 		if err != nil {
@@ -104,6 +105,7 @@ func parseObject(d *json.Decoder, depth int) (any, error) {
 		o.values[key] = v
 	}
 	_, err := d.Token() // the closing brace
+	o.to = d.InputOffset()
 	return o, err
 }
 
