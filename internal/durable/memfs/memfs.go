@@ -3,9 +3,9 @@
 //
 // The model is the one of package durable. A file has bytes as the program sees
 // them and bytes that survive; a directory has names as the program sees them and
-// names that survive. Sync and SyncDir copy the one to the other. [FS.Crash] and
-// [FS.CrashTorn] cut the power: every open file and every lock is void, and the
-// program sees what survived.
+// names that survive. Sync and SyncDir copy the one to the other. [FS.Crash] and its
+// kin cut the power: every open file and every lock is void, and the program sees what
+// survived.
 package memfs
 
 import (
@@ -105,24 +105,41 @@ func (m *FS) Ops() int {
 }
 
 // Crash cuts the power: what was not synced is lost.
-func (m *FS) Crash() { m.CrashTorn(0) }
+func (m *FS) Crash() { m.cut(false, func(string, []byte) int { return 0 }) }
 
-// CrashTorn cuts the power when, of the bytes that were written to each file since
-// it was synced, the first n have reached the disk, in order. Names that were not
-// synced are lost if n is 0, and kept otherwise.
+// CrashTorn cuts the power when, of the bytes that were written since the last sync,
+// n have reached the disk, file by file and in order. Names are kept.
 func (m *FS) CrashTorn(n int) {
+	m.cut(true, func(_ string, data []byte) int {
+		if data == nil {
+			return n
+		}
+		k := min(n, len(data))
+		n -= k
+		return k
+	})
+}
+
+// CrashKeeping cuts the power when of each write since the last sync as many bytes
+// have reached the disk as keep says; a disk may carry out a later write before an
+// earlier one. A truncation has nil data, and is carried out for a positive answer.
+// Names are kept.
+func (m *FS) CrashKeeping(keep func(path string, data []byte) int) { m.cut(true, keep) }
+
+// cut voids open files and locks, and leaves what survives.
+func (m *FS) cut(names bool, keep func(path string, data []byte) int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.era++
 	m.fault = nil
 	m.locks = map[string]int{}
-	for _, d := range m.dirs {
-		if n > 0 {
+	for at, d := range m.dirs {
+		if names {
 			d.kept = cloneNames(d.live)
 		}
 		d.live = cloneNames(d.kept)
-		for _, in := range d.live {
-			in.tear(n)
+		for name, in := range d.live {
+			in.tear(filepath.Join(at, name), keep)
 		}
 	}
 }
@@ -135,20 +152,16 @@ func cloneNames(names map[string]*inode) map[string]*inode {
 	return out
 }
 
-func (in *inode) tear(n int) {
+func (in *inode) tear(path string, keep func(string, []byte) int) {
 	in.live = append([]byte(nil), in.kept...)
 	for _, p := range in.pending {
-		if p.data == nil {
-			if n > 0 {
-				in.resize(p.off)
-			}
-			continue
-		}
-		k := min(n, len(p.data))
-		if k > 0 {
+		k := keep(path, p.data)
+		switch {
+		case p.data == nil && k > 0:
+			in.resize(p.off)
+		case k > 0:
 			in.write(p.off, p.data[:k])
 		}
-		n -= k
 	}
 	in.settle()
 }
