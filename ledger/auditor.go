@@ -26,7 +26,9 @@ type auditor struct {
 	positions []uint32 // of the entries of an open chunk
 	judged    bool     // the error is of step, not of the file's form
 
+	flagged bool // the last entry has ForceChunkAfter
 	tree    merkle.Frontier
+	recent  []seenLeaf // of the entries since the last signature, as far as they are kept
 	nodes   map[string]*auditNode
 	certs   map[string]*checkedCert
 	service *ecdsa.PublicKey
@@ -60,7 +62,7 @@ func (a *auditor) step(e *Entry, at int64, first, last bool) error {
 	if err := a.checkOrder(e, first, last); err != nil {
 		return a.violation(e, err)
 	}
-	a.report.Last = e.ID
+	a.report.Last, a.flagged = e.ID, e.Flags&ForceChunkAfter != 0
 	a.report.Entries++
 	a.report.Types[e.Type]++
 	a.report.Unsigned++
@@ -74,11 +76,47 @@ func (a *auditor) step(e *Entry, at int64, first, last bool) error {
 		return a.violation(e, err)
 	}
 	if IsSignature(e.Public) {
-		if err := a.checkSigned(e); err != nil {
+		err := a.checkSigned(e)
+		var blamed *CorruptError
+		if errors.As(err, &blamed) {
+			return blamed
+		}
+		if err != nil {
 			return a.violation(e, err)
 		}
 	}
 	a.tree.Append(e.Leaf())
+	a.remember(e)
+	return nil
+}
+
+// seenLeaf is where an entry was found, and what leaf it gave.
+type seenLeaf struct {
+	file   string
+	offset int64
+	seqno  uint64
+	leaf   Digest
+}
+
+// maxRecent bounds the memory for naming the entry that breaks a root.
+const maxRecent = 1 << 16
+
+func (a *auditor) remember(e *Entry) {
+	if a.report.LastSigned == e.ID || len(a.recent) == maxRecent {
+		a.recent = a.recent[:0]
+	}
+	a.recent = append(a.recent, seenLeaf{a.file, a.offset, e.ID.Seqno, e.Leaf()})
+}
+
+// blame finds the entry that is not what was signed: the first whose leaf differs from
+// the one that the signature transaction recorded. It returns nil if none does.
+func (a *auditor) blame(p *merkle.Partial) *CorruptError {
+	for _, r := range a.recent {
+		if r.seqno < p.Flushed || r.seqno >= p.Size() || p.Leaves[r.seqno-p.Flushed] == r.leaf {
+			continue
+		}
+		return &CorruptError{File: r.file, Offset: r.offset, Seqno: r.seqno, Reason: fmt.Sprintf("the entry was changed after it was signed at seqno %d", p.Size())}
+	}
 	return nil
 }
 

@@ -17,15 +17,8 @@ func (a *auditor) checkSigned(e *Entry) error {
 		return err
 	}
 	root := a.tree.Root()
-	if s.Root != root {
-		return fmt.Errorf("it signs the root %x, the entries before it give %x", s.Root, root)
-	}
-	recorded, err := s.Tree.Root()
-	if err != nil {
-		return fmt.Errorf("%s: %w", TreeMap, err)
-	}
-	if recorded != root {
-		return fmt.Errorf("%s: it records a tree with root %x, the entries before it give %x", TreeMap, recorded, root)
+	if err := a.checkRoot(s, root); err != nil {
+		return err
 	}
 	life := a.life()
 	if life == nil {
@@ -48,6 +41,27 @@ func (a *auditor) checkSigned(e *Entry) error {
 	a.report.LastSigned, a.report.Root, a.report.Unsigned = e.ID, root, 0
 	life.LastSigned, life.Root = e.ID, root
 	return nil
+}
+
+// checkRoot compares the root that a signature states, and the one of the tree that it
+// records, with that of the entries before it. The error is a *CorruptError if another
+// entry is to blame.
+func (a *auditor) checkRoot(s *Signature, root Digest) error {
+	recorded, err := s.Tree.Root()
+	if err != nil {
+		return fmt.Errorf("%s: %w", TreeMap, err)
+	}
+	switch {
+	case s.Root == root && recorded == root:
+		return nil
+	case s.Root == root:
+		return fmt.Errorf("%s: it records a tree with root %x, the entries before it give %x", TreeMap, recorded, root)
+	case s.Root == recorded:
+		if blamed := a.blame(s.Tree); blamed != nil {
+			return blamed
+		}
+	}
+	return fmt.Errorf("it signs the root %x, the entries before it give %x", s.Root, root)
 }
 
 // signingNode returns the key of the node that claims to have signed, if it may.

@@ -245,7 +245,7 @@ func (d *Dir) finishClose() error {
 	// The entries and the table, under a header of zero: an open chunk with a tail
 	// that is recognised as a cut-off closing.
 	if err := c.file.Sync(); err != nil {
-		return fmt.Errorf("syncing %s: %w", c.path, err)
+		return notSynced(c.path, err)
 	}
 	// The header, or not: since everything else was synced before it, a header that
 	// is not zero is true.
@@ -255,7 +255,7 @@ func (d *Dir) finishClose() error {
 		return fmt.Errorf("writing the header of %s: %w", c.path, err)
 	}
 	if err := c.file.Sync(); err != nil {
-		return fmt.Errorf("syncing %s: %w", c.path, err)
+		return notSynced(c.path, err)
 	}
 	// A complete chunk under its old name, or under none if the directory was never
 	// synced: OpenDir renames the one, Raft's log still holds the other.
@@ -304,10 +304,19 @@ func (d *Dir) commitName(c chunk) (chunk, error) {
 		d.mu.Unlock()
 	}
 	if err := d.fs.SyncDir(filepath.Dir(c.path)); err != nil {
-		return chunk{}, fmt.Errorf("syncing the ledger directory: %w", err)
+		return chunk{}, notSynced(filepath.Dir(c.path), err)
 	}
 	return c, nil
 }
+
+// notSynced is the error of a failed sync. It hides what the disk said from
+// errors.Is: even a full disk is no reason to try again, since what was given to the
+// disk before may be gone.
+func notSynced(path string, err error) error {
+	return fmt.Errorf("syncing %s: %w: %v", path, errNotSynced, err)
+}
+
+var errNotSynced = errors.New("what was written may be lost")
 
 // Sync returns when everything that was appended survives power loss. An error is
 // final: the disk may have lost what it was given, and nothing is written any more.
@@ -322,11 +331,11 @@ func (d *Dir) Sync() error {
 		return nil
 	}
 	if err := c.file.Sync(); err != nil {
-		return d.guard(fmt.Errorf("syncing %s: %w", c.path, err))
+		return d.guard(notSynced(c.path, err))
 	}
 	if !c.named {
 		if err := d.fs.SyncDir(d.path); err != nil {
-			return d.guard(fmt.Errorf("syncing the ledger directory: %w", err))
+			return d.guard(notSynced(d.path, err))
 		}
 		c.named = true
 	}

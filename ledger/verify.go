@@ -172,6 +172,9 @@ func (a *auditor) readFile(fsys durable.FS, f chunkFile, isLast bool) (err error
 	}
 	err = a.readEntries(r)
 	var corrupt *CorruptError
+	if a.flagged && !r.frame.complete() {
+		a.finding(a.report.Last, "the chunk was to be closed behind this entry, and is open: a crash leaves that")
+	}
 	if !r.frame.complete() && errors.As(err, &corrupt) && !a.judged {
 		return a.tail(r, *corrupt)
 	}
