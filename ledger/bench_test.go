@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"bytes"
+	"crypto/elliptic"
 	"testing"
 
 	"chancery/internal/durable"
@@ -43,7 +44,7 @@ func BenchmarkParseAndOpen(b *testing.B) {
 }
 
 func BenchmarkSign(b *testing.B) {
-	h := newHistory(b)
+	h := newHistory(b, elliptic.P384())
 	root, tree := h.tree.Root(), h.tree.AppendTo(nil, 0)
 	for b.Loop() {
 		if _, err := h.signer.Sign(TxID{View: 2, Seqno: 1}, root, tree); err != nil {
@@ -53,7 +54,7 @@ func BenchmarkSign(b *testing.B) {
 }
 
 func BenchmarkAppendSigned(b *testing.B) {
-	h := newHistory(b)
+	h := newHistory(b, elliptic.P384())
 	d, err := OpenDir(durable.OS(), b.TempDir(), nil)
 	if err != nil {
 		b.Fatal(err)

@@ -59,6 +59,7 @@ type openChunk struct {
 	positions []uint32 // of the entries through the last signed span
 	end       int64    // of the last signed span
 	tail      *Tail    // what stands behind end since before we opened the file
+	flagged   bool     // the entry at end closes the chunk
 	named     bool     // this process has synced the directory since the file is there
 }
 
@@ -66,9 +67,9 @@ func (c *openChunk) next() uint64 { return c.first + uint64(len(c.positions)) }
 
 // OpenDir opens the ledger directory dir, which it creates if needed, and locks it
 // against other processes. Committed chunks are also read from the directories
-// readOnly. Nothing is cut: a torn or damaged end of the open chunk is left as it is
-// and reported by Tail. A closed chunk that a crash left under its old name gets its
-// committed one. Errors: durable.ErrLocked, a *CorruptError, or of the disk.
+// readOnly. No entry is cut: a torn or damaged end of the open chunk is left as it is
+// and reported by Tail. The closing of a chunk that a crash interrupted is carried out.
+// Errors: durable.ErrLocked, a *CorruptError, or of the disk.
 func OpenDir(fsys durable.FS, dir string, readOnly []string) (*Dir, error) {
 	if err := fsys.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("creating the ledger directory: %w", err)
@@ -110,6 +111,9 @@ func (d *Dir) load(readOnly []string) error {
 		if err := d.loadChunk(f, i == len(files)-1); err != nil {
 			return err
 		}
+	}
+	if err := d.closeFlagged(); err != nil {
+		return err
 	}
 	// The process that named a file may have ended before it synced the directory.
 	if err := d.fs.SyncDir(d.path); err != nil {
@@ -170,11 +174,13 @@ func (d *Dir) loadOpen(f chunkFile) error {
 	c := &openChunk{path: f.path, first: f.name.first, end: chunkHeaderSize}
 	var positions []uint32
 	var behind *CorruptError
+	var flags Flags
 	last := TxID{}
 	err := scanEntries(d.fs, f.path, f.name, func(e *Entry, at int64) error {
 		positions = append(positions, uint32(at))
 		if IsSignature(e.Public) {
 			c.positions, c.end, last = slices.Clone(positions), at+int64(e.Size()), e.ID
+			flags = e.Flags
 		}
 		return nil
 	})
@@ -193,6 +199,7 @@ func (d *Dir) loadOpen(f chunkFile) error {
 		return fmt.Errorf("opening a chunk for writing: %w", err)
 	}
 	d.open, d.last = c, last
+	c.flagged = flags&ForceChunkAfter != 0
 	size, err := c.file.Size()
 	if err != nil {
 		return fmt.Errorf("reading the size of %s: %w", f.path, err)

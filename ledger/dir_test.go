@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"bytes"
+	"crypto/elliptic"
 	"errors"
 	"path/filepath"
 	"testing"
@@ -71,7 +72,7 @@ func names(d *Dir) []string {
 }
 
 func TestDirWritesChunks(t *testing.T) {
-	fsys, h := memfs.New(), newHistory(t)
+	fsys, h := memfs.New(), newHistory(t, elliptic.P256())
 	d := openDir(t, fsys)
 	appendSpan(t, d, h.span(3, 0))
 	appendSpan(t, d, h.span(0, ForceChunkAfter))

@@ -277,6 +277,15 @@ func (d *Dir) finishClose() error {
 	return nil
 }
 
+// closeFlagged closes the chunk that was found open behind an entry that closes it: the
+// crash came before its header was written.
+func (d *Dir) closeFlagged() error {
+	if d.open == nil || !d.open.flagged {
+		return nil
+	}
+	return d.guard(d.closeChunk())
+}
+
 // commitFound ends the closing of a chunk that is complete and was not renamed. Its
 // header may not have reached the disk yet.
 func (d *Dir) commitFound(c chunk) (chunk, error) {
