@@ -25,6 +25,12 @@ type frame[V any] struct {
 // nil from is the start of the tree.
 func (t *tree[V]) ascend(from []byte) (c cursor[V]) {
 	c.step = 1
+	if from == nil {
+		if t.root != nil {
+			c.push(t.root, 0)
+		}
+		return c
+	}
 	for n := t.root; n != nil; {
 		i, found := n.search(from)
 		c.push(n, 2*i+1)
