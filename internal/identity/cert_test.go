@@ -3,8 +3,10 @@ package identity
 import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/sha1"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/pem"
 	"os"
 	"os/exec"
@@ -301,6 +303,30 @@ func TestEndorseRefuses(t *testing.T) {
 		if _, err := EndorseNode(csr, key, service, mustValid(t, 1)); err == nil {
 			t.Errorf("%s: endorsed", name)
 		}
+	}
+}
+
+// TestRequestCannotAsk: only the names of a request count; a wish to be a CA, or
+// to have other uses, is passed over.
+func TestRequestCannotAsk(t *testing.T) {
+	serviceKey, service := newService(t, elliptic.P384())
+	key := mustKey(t, elliptic.P384())
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{
+		RawSubject: mustSubject(t, "CN=me"),
+		DNSNames:   []string{"node.example"},
+		ExtraExtensions: []pkix.Extension{
+			{Id: oidBasicConstraints, Critical: true, Value: caPathLen1},
+			{Id: oidKeyUsage, Critical: true, Value: signUsage},
+		},
+	}, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	csr := pem.EncodeToMemory(&pem.Block{Type: blockRequest, Bytes: der})
+	text, err := EndorseNode(csr, serviceKey, service, mustValid(t, 1))
+	node := mustCert(t, text, err)
+	if got := oids(node); got != "basic! ski aki san" || node.IsCA || node.DNSNames[0] != "node.example" {
+		t.Errorf("extensions %q, CA %t, names %v", got, node.IsCA, node.DNSNames)
 	}
 }
 

@@ -30,9 +30,9 @@ const maxPEM = 1 << 20
 var ErrPEM = errors.New("not the expected PEM object")
 
 // block returns the one block of data. There must be nothing but white space
-// around it; blocks of type skip before it are passed over.
+// around it; a block of type skip before it is passed over.
 func block(data []byte, skip string) (*pem.Block, error) {
-	blocks, err := blocks(data)
+	blocks, err := blocks(data, false)
 	if err != nil {
 		return nil, err
 	}
@@ -45,26 +45,37 @@ func block(data []byte, skip string) (*pem.Block, error) {
 	return blocks[0], nil
 }
 
-// blocks splits data into its PEM blocks, with white space alone around them.
-func blocks(data []byte) ([]*pem.Block, error) {
+// begin starts every block; it stands at the start of a line.
+var begin = []byte("-----BEGIN ")
+
+// blocks splits data into its PEM blocks. Between them there may be white space,
+// and lines of other text if comments is true. A block that does not decode is
+// an error, never passed over.
+func blocks(data []byte, comments bool) ([]*pem.Block, error) {
 	if len(data) > maxPEM {
 		return nil, fmt.Errorf("%w: longer than %d bytes", ErrPEM, maxPEM)
 	}
 	var out []*pem.Block
 	for {
 		data = bytes.TrimSpace(data)
+		if comments && !bytes.HasPrefix(data, begin) {
+			_, data, _ = bytes.Cut(data, []byte("\n"))
+			if len(data) > 0 {
+				continue
+			}
+		}
 		if len(data) == 0 {
 			return out, nil
 		}
-		if !bytes.HasPrefix(data, []byte("-----BEGIN ")) {
+		if !bytes.HasPrefix(data, begin) {
 			return nil, fmt.Errorf("%w: text outside a block", ErrPEM)
 		}
 		b, rest := pem.Decode(data)
 		if b == nil || len(b.Headers) != 0 {
 			return nil, fmt.Errorf("%w: broken or encrypted block", ErrPEM)
 		}
-		// Decode passes over what it cannot read; nothing may be passed over.
-		if n := bytes.Count(data[:len(data)-len(rest)], []byte("-----BEGIN ")); n != 1 {
+		// Decode looks for the first block that it can read.
+		if n := bytes.Count(data[:len(data)-len(rest)], begin); n != 1 {
 			return nil, fmt.Errorf("%w: broken block", ErrPEM)
 		}
 		out = append(out, b)
@@ -72,18 +83,23 @@ func blocks(data []byte) ([]*pem.Block, error) {
 	}
 }
 
-// ParseCertificate reads one PEM certificate.
+// ParseCertificate reads one PEM certificate. Lines of text around it, such as
+// tools print, are passed over.
 func ParseCertificate(data []byte) (*x509.Certificate, error) {
-	b, err := block(data, "")
+	all, err := ParseCertificates(data)
 	if err != nil {
-		return nil, fmt.Errorf("certificate: %w", err)
+		return nil, err
 	}
-	return certificate(b)
+	if len(all) != 1 {
+		return nil, fmt.Errorf("certificate: %w: %d blocks, want one", ErrPEM, len(all))
+	}
+	return all[0], nil
 }
 
-// ParseCertificates reads a bundle of at least one PEM certificate.
+// ParseCertificates reads a bundle of at least one PEM certificate. Lines of
+// text between them, such as bundles have, are passed over.
 func ParseCertificates(data []byte) ([]*x509.Certificate, error) {
-	all, err := blocks(data)
+	all, err := blocks(data, true)
 	if err != nil {
 		return nil, fmt.Errorf("certificates: %w", err)
 	}

@@ -32,8 +32,9 @@ func ValidFor(from time.Time, days int) (Validity, error) {
 // The forms of valid_from in governance actions, after CCF's reading of them.
 // Fractions of a second are dropped.
 var (
-	compactTime = regexp.MustCompile(`^(\d{2}|\d{4})(\d{2})(\d{2})(\d{2})(\d{2})(\d{2})Z$`)
-	dashedTime  = regexp.MustCompile(
+	compactTime = regexp.MustCompile(
+		`^(\d{2}|\d{4})(\d{2})(\d{2})(\d{2})(\d{2})(\d{2})(?:Z|(?:\.\d{1,9})?([+-]\d{2})(\d{2}))$`)
+	dashedTime = regexp.MustCompile(
 		`^(\d{4})-(\d{2})-(\d{2})[ T](\d{2}):(\d{2}):(\d{2})(?:\.\d{1,9})?(?: ?([+-]\d{2}):?(\d{2}))?$`)
 )
 
@@ -42,8 +43,8 @@ const maxTimeText = 64
 
 // ParseValidFrom reads a start of validity, in UTC:
 //
-//	YYMMDDhhmmssZ                     years from 50 on are 19YY
-//	YYYYMMDDhhmmssZ
+//	YYMMDDhhmmssZ                     years from 50 on are 19YY; an offset +hhmm,
+//	YYYYMMDDhhmmssZ                   after a fraction or not, may replace the Z
 //	YYYY-MM-DD hh:mm:ss               a T may stand for the space,
 //	YYYY-MM-DD hh:mm:ss.f +hh:mm      fraction and offset may each be absent
 //
@@ -74,7 +75,7 @@ func ParseValidFrom(s string) (time.Time, error) {
 		t.Hour() != n[3] || t.Minute() != n[4] || t.Second() != n[5] {
 		return time.Time{}, fmt.Errorf("%q is no time that exists", s)
 	}
-	if len(m) > 7 && m[7] != "" {
+	if m[7] != "" {
 		offset, ok := zoneOffset(m[7], m[8])
 		if !ok {
 			return time.Time{}, fmt.Errorf("%q has an impossible offset", s)
