@@ -112,7 +112,7 @@ func parseToken(text string) (*token, error) {
 		return nil, err
 	}
 	var err error
-	if t.jws, err = jose.ParseSigned(text, algorithms); err != nil {
+	if t.jws, err = jose.ParseSignedCompact(text, algorithms); err != nil {
 		return nil, refuseJWT("JWT header does not follow schema: %s", err)
 	}
 	return t, nil

@@ -135,12 +135,6 @@ func (c *conn) state() (tls.ConnectionState, bool) {
 	return c.tls.ConnectionState(), true
 }
 
-// ConnectionState makes the connection's TLS state known to the HTTP/2 server.
-func (c *conn) ConnectionState() tls.ConnectionState {
-	s, _ := c.state()
-	return s
-}
-
 // ownErrorHeader is what follows the status line of every answer that net/http writes
 // to a connection by itself. An endpoint's answer never has this form: it carries a
 // content-length.

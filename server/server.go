@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
-	"golang.org/x/net/http2"
 
 	"chancery/server/api"
 )
@@ -185,25 +184,32 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener, o InterfaceOptions)
 		Handler: s.engine, ReadTimeout: in.opts.IdleTimeout, IdleTimeout: in.opts.IdleTimeout,
 		MaxHeaderBytes:               in.headerBytes(),
 		DisableGeneralOptionsHandler: true,
+		Protocols:                    new(http.Protocols),
 		ErrorLog:                     slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return context.WithValue(ctx, sessionKey{}, c.(*conn).session)
 		},
 	}
-	serve := func() error { return hs.Serve(l) }
 	if o.HTTP2 {
-		serve = func() error { return serveHTTP2(ctx, hs, l) }
+		// The listener's connections are TLS already; to net/http they are plain.
+		hs.Protocols.SetUnencryptedHTTP2(true)
+		hs.HTTP2 = &http.HTTP2Config{
+			MaxConcurrentStreams: int(in.opts.MaxConcurrentStreams), MaxReadFrameSize: int(in.opts.MaxFrameSize),
+			MaxReceiveBufferPerStream: int(in.opts.InitialWindowSize),
+		}
+	} else {
+		hs.Protocols.SetHTTP1(true)
 	}
-	return s.run(ctx, hs, l, serve)
+	return s.run(ctx, hs, l)
 }
 
 // drainTime is how long running requests may take to finish when a server stops.
 const drainTime = 5 * time.Second
 
 // run serves until ctx is done, then shuts down in order.
-func (s *Server) run(ctx context.Context, hs *http.Server, l *listener, serve func() error) error {
+func (s *Server) run(ctx context.Context, hs *http.Server, l *listener) error {
 	done := make(chan error, 1)
-	go func() { done <- serve() }()
+	go func() { done <- hs.Serve(l) }()
 	select {
 	case err := <-done:
 		l.conns.closeAll()
@@ -220,40 +226,6 @@ func (s *Server) run(ctx context.Context, hs *http.Server, l *listener, serve fu
 		return fmt.Errorf("serving %s: %w", l.in.opts.Name, err)
 	}
 	return nil
-}
-
-// serveHTTP2 serves HTTP/2 alone on each connection of l.
-func serveHTTP2(ctx context.Context, hs *http.Server, l *listener) error {
-	o := l.in.opts
-	h2 := &http2.Server{
-		MaxConcurrentStreams: uint32(o.MaxConcurrentStreams), MaxReadFrameSize: uint32(o.MaxFrameSize),
-		MaxUploadBufferPerStream: int32(o.InitialWindowSize), IdleTimeout: o.IdleTimeout,
-	}
-	if err := http2.ConfigureServer(hs, h2); err != nil {
-		return fmt.Errorf("configuring HTTP/2: %w", err)
-	}
-	var conns sync.WaitGroup
-	defer conns.Wait()
-	context.AfterFunc(ctx, func() { _ = l.Listener.Close() })
-	for {
-		nc, err := l.Accept()
-		if err != nil {
-			if ctx.Err() != nil {
-				return http.ErrServerClosed
-			}
-			return err
-		}
-		conns.Go(func() {
-			defer nc.Close()
-			c := nc.(*conn)
-			if !c.handshake() {
-				return
-			}
-			h2.ServeConn(c, &http2.ServeConnOpts{
-				Context: context.WithValue(context.WithoutCancel(ctx), sessionKey{}, c.session), BaseConfig: hs, Handler: hs.Handler,
-			})
-		})
-	}
 }
 
 // addInterface registers an interface for /node/metrics.

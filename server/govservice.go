@@ -1,0 +1,95 @@
+package server
+
+import (
+	"context"
+	"net/http"
+
+	"chancery/gov"
+	"chancery/gov/tables"
+	"chancery/server/api"
+)
+
+func (s *Server) getShare(_ context.Context, c *Call) (any, error) {
+	return gov.Share(c.Tx, c.Params.Get("memberId"))
+}
+
+// postShare takes a recovery share. A service that was not recovered waits for none;
+// recovering one is not part of this release, and says so.
+func (s *Server) postShare(_ context.Context, c *Call) (any, error) {
+	info, _, err := tables.ServiceInfo.Get(c.Tx)
+	switch {
+	case err != nil:
+		return nil, err
+	case info.Status != tables.ServiceWaiting:
+		return nil, api.Errorf(http.StatusForbidden, api.ServiceNotWaitingForRecoveryShares, "Service is not waiting for recovery shares.")
+	}
+	return nil, api.Errorf(http.StatusNotImplemented, api.NotImplemented, "This release does not recover a service.")
+}
+
+func (s *Server) getServiceInfo(_ context.Context, c *Call) (any, error) {
+	return gov.ServiceInfo(c.Tx, s.node.Position().ViewOf)
+}
+
+func (s *Server) getConstitution(_ context.Context, c *Call) error {
+	text, err := gov.Constitution(c.Tx)
+	if err != nil {
+		return err
+	}
+	c.Response.Raw(api.TypeJS, []byte(text))
+	return nil
+}
+
+func (s *Server) getMembers(_ context.Context, c *Call) (any, error) {
+	return listOf(gov.Members(c.Tx))
+}
+
+func (s *Server) getMember(_ context.Context, c *Call) (any, error) {
+	return gov.GetMember(c.Tx, c.Params.Get("memberId"))
+}
+
+func (s *Server) getUsers(_ context.Context, c *Call) (any, error) {
+	return listOf(gov.Users(c.Tx))
+}
+
+func (s *Server) getUser(_ context.Context, c *Call) (any, error) {
+	return gov.GetUser(c.Tx, c.Params.Get("userId"))
+}
+
+func (s *Server) getGovNodes(_ context.Context, c *Call) (any, error) {
+	return listOf(gov.Nodes(c.Tx))
+}
+
+func (s *Server) getGovNode(_ context.Context, c *Call) (any, error) {
+	return gov.GetNode(c.Tx, c.Params.Get("nodeId"))
+}
+
+func (s *Server) getJoinPolicy(_ context.Context, c *Call) (any, error) {
+	return gov.JoinPolicy(c.Tx)
+}
+
+func (s *Server) getJWK(_ context.Context, c *Call) (any, error) { return gov.JWK(c.Tx) }
+
+// getJSApp shows the endpoints of the deployed application, with defaults filled in or
+// (case=original) as the proposal had them.
+func (s *Server) getJSApp(_ context.Context, c *Call) (any, error) {
+	how, original := c.Query.Get("case")
+	if original && how != "original" {
+		return nil, api.Errorf(http.StatusBadRequest, api.InvalidQueryParameterValue, "Accepted values for the 'case' query parameter are: original")
+	}
+	return gov.JSApp(c.Tx, original)
+}
+
+func (s *Server) getModules(_ context.Context, c *Call) (any, error) {
+	return listOf(gov.Modules(c.Tx))
+}
+
+// getModule shows a module's source. Names begin with a slash, so that the path holds
+// them encoded.
+func (s *Server) getModule(_ context.Context, c *Call) error {
+	text, err := gov.Module(c.Tx, decodeQuery(c.Params.Get("moduleName")))
+	if err != nil {
+		return err
+	}
+	c.Response.Raw(api.TypeJS, []byte(text))
+	return nil
+}
