@@ -96,6 +96,9 @@ func readIf(public bool) rights {
 
 // refusal is CCF's text for a method that the matrix does not allow.
 func refusal(method, table string, r rights, a Access) string {
+	if method == "size" {
+		return fmt.Sprintf("Cannot call %q on table named %s. ", method, table) // CCF's getter says no more
+	}
 	return fmt.Sprintf("Cannot call %q on table named %s. This table is %s in current (%s) execution context. See https://microsoft.github.io/CCF/main/audit/read_write_restrictions.html for more detail.",
 		method, table, r, a)
 }

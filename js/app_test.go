@@ -2,9 +2,6 @@ package js
 
 import (
 	"encoding/json"
-	"errors"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"chancery/kv"
@@ -26,6 +23,8 @@ func deploy(t testing.TB, endpoints map[string]map[string]any, modules map[strin
 	for k, text := range modules {
 		tx.Put(modulesTable, []byte(k), []byte(text))
 	}
+	tx.Put("public:ccf.gov.members.info", []byte("m"), []byte("{}"))
+	tx.Put("public:ccf.internal.signatures", singleton, []byte("{}"))
 	tx.Put(flushTable, singleton, []byte("true"))
 	if _, err := st.Commit(tx, writeset.TxID{View: 2, Seqno: 1}); err != nil {
 		t.Fatal(err)
@@ -60,37 +59,4 @@ func ask(t testing.TB, st *kv.Store, apps *Apps, r *Request, path string) (*Resp
 		}
 	}
 	return resp, err
-}
-
-func probeModules(t testing.TB) map[string]string {
-	t.Helper()
-	out := make(map[string]string)
-	for name, path := range map[string]string{"/probe.js": "probe.js", "/lib/show.js": "lib/show.js"} {
-		b, err := os.ReadFile(filepath.Join("../../shared/answers/app/src", path))
-		if err != nil {
-			t.Skipf("SKIPPED: the probe application is not here: %v", err)
-		}
-		out[name] = string(b)
-	}
-	return out
-}
-
-func TestProbe(t *testing.T) {
-	eps := map[string]map[string]any{}
-	for p, f := range map[string]string{"globals": "globals", "kvargs": "kvArgs", "convert": "convert", "crypto": "crypto", "kvwalk": "kvWalk", "claims": "claims", "logs": "logs", "rangeargs": "rangeArgs", "kvshape": "kvShape", "kvin": "kvIn", "kvkeys": "kvKeys", "tcbbad": "tcbBad", "kvsize": "kvSize"} {
-		eps["POST /"+p] = endpoint("probe.js", f)
-	}
-	eps["GET /respond/{how}"] = endpoint("probe.js", "respond")
-	st := deploy(t, eps, probeModules(t))
-	var apps Apps
-	for _, p := range []string{"globals", "kvargs", "convert", "kvwalk", "claims", "logs", "rangeargs", "kvshape", "kvin", "kvkeys", "tcbbad", "kvsize", "crypto"} {
-		r, err := ask(t, st, &apps, &Request{Method: "POST"}, "/"+p)
-		if err != nil {
-			var e *EndpointError
-			errors.As(err, &e)
-			t.Logf("%s: %v %+v", p, err, e.Exception)
-			continue
-		}
-		t.Logf("%s: %d %v %s", p, r.Status, r.Header, r.Body)
-	}
 }
