@@ -57,6 +57,7 @@ func TestMalformed(t *testing.T) {
 		"protected is an array":   build(t, 18, []byte{0x80}, empty, []byte{}, sig),
 		"protected has a tail":    build(t, 18, append(bytes.Clone(good), 0), empty, []byte{}, sig),
 		"unprotected is an array": build(t, 18, good, Array{}, []byte{}, sig),
+		"unprotected key twice":   build(t, 18, good, Map{{9, 1}, {9, 2}}, []byte{}, sig),
 		"trailing byte":           append(build(t, 18, good, empty, []byte{}, sig), 0),
 		"no alg":                  wrong(kid, at),
 		"alg unprotected":         build(t, 18, protectedOf(t, kid, at), Map{alg}, []byte{}, sig),

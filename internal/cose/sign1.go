@@ -27,6 +27,9 @@ func Parse(b []byte) (*Sign1, error) {
 	if err != nil {
 		return nil, fmt.Errorf("protected header: %w", err)
 	}
+	if _, err := DecodeMap(s.Unprotected); err != nil { // for duplicate keys
+		return nil, fmt.Errorf("unprotected header: %w", err)
+	}
 	s.Header, err = parseHeader(protected)
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"unicode/utf8"
 )
 
 // attributes are the short names that a subject may use, with their OIDs.
@@ -38,12 +39,9 @@ func ParseSubject(subject string) ([]byte, error) {
 		if !ok || !known || value == "" {
 			return nil, fmt.Errorf("subject name %q: %q is not NAME=VALUE with a known name", subject, part)
 		}
-		tag := asn1.TagUTF8String
-		switch name {
-		case "C", "serialNumber":
-			tag = asn1.TagPrintableString
-		case "DC", "emailAddress":
-			tag = asn1.TagIA5String
+		tag, ok := stringType(name, value)
+		if !ok {
+			return nil, fmt.Errorf("subject name %q: %q has characters that %s cannot have", subject, part, name)
 		}
 		seq = append(seq, pkix.RelativeDistinguishedNameSET{{
 			Type:  oid,
@@ -55,6 +53,22 @@ func ParseSubject(subject string) ([]byte, error) {
 		return nil, fmt.Errorf("subject name %q: %w", subject, err)
 	}
 	return der, nil
+}
+
+// printable are the characters of a PrintableString.
+const printable = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 '()+,-./:=?"
+
+// stringType returns the ASN.1 string type of an attribute, and whether value
+// fits into it.
+func stringType(name, value string) (tag int, ok bool) {
+	switch name {
+	case "C", "serialNumber":
+		return asn1.TagPrintableString, strings.Trim(value, printable) == ""
+	case "DC", "emailAddress":
+		ascii := func(r rune) bool { return r < utf8.RuneSelf }
+		return asn1.TagIA5String, strings.TrimLeftFunc(value, ascii) == ""
+	}
+	return asn1.TagUTF8String, utf8.ValidString(value)
 }
 
 // AltName is one name of a certificate: exactly one field is set.

@@ -29,7 +29,7 @@ func TestParseSubject(t *testing.T) {
 			t.Errorf("%q reads back as %q, want %q", in, got, want)
 		}
 	}
-	for _, in := range []string{"", "CN", "CN=", "=x", "XX=y", "CN=a,", "cn=a"} {
+	for _, in := range []string{"", "CN", "CN=", "=x", "XX=y", "CN=a,", "cn=a", "C=ü", "C=a_b", "DC=ü", "CN=\xff"} {
 		if _, err := ParseSubject(in); err == nil {
 			t.Errorf("%q was accepted", in)
 		}
