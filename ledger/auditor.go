@@ -26,7 +26,8 @@ type auditor struct {
 	positions []uint32 // of the entries of an open chunk
 	judged    bool     // the error is of step, not of the file's form
 
-	flagged bool // the last entry has ForceChunkAfter
+	view    seenLeaf // of the first entry of the present view; its leaf is not set
+	flagged bool     // the last entry has ForceChunkAfter
 	tree    merkle.Frontier
 	recent  []seenLeaf // of the entries since the last signature, as far as they are kept
 	nodes   map[string]*auditNode
@@ -59,7 +60,10 @@ func newAuditor(ctx context.Context, opts VerifyOptions) *auditor {
 // it stands.
 func (a *auditor) step(e *Entry, at int64, first, last bool) error {
 	a.offset = at
-	if err := a.checkOrder(e, first, last); err != nil {
+	if err := a.checkView(e); err != nil {
+		return err
+	}
+	if err := a.checkFlags(e, first, last); err != nil {
 		return a.violation(e, err)
 	}
 	a.report.Last, a.flagged = e.ID, e.Flags&ForceChunkAfter != 0
@@ -129,17 +133,30 @@ func (a *auditor) finding(id TxID, format string, args ...any) {
 	a.report.Findings = append(a.report.Findings, Finding{ID: id, Text: fmt.Sprintf(format, args...)})
 }
 
-// checkOrder checks the views and the flags.
-func (a *auditor) checkOrder(e *Entry, first, last bool) error {
-	previous, signed := a.report.Last, a.report.LastSigned == a.report.Last
+// checkView checks that views do not fall, and rise only behind a signature.
+func (a *auditor) checkView(e *Entry) error {
+	previous := a.report.Last
 	switch {
+	case e.ID.View < previous.View && a.view.seqno == previous.Seqno:
+		// One entry alone in a higher view: it is the odd one.
+		return &CorruptError{File: a.view.file, Offset: a.view.offset, Seqno: a.view.seqno, Reason: fmt.Sprintf("its view, in %v, is above that of %v behind it", previous, e.ID)}
 	case e.ID.View < previous.View:
-		return fmt.Errorf("its view is below that of %v before it", previous)
-	case e.ID.View > previous.View && !signed:
-		return fmt.Errorf("its view begins behind %v, which is not a signature", previous)
+		return a.violation(e, fmt.Errorf("its view is below that of %v before it", previous))
+	case e.ID.View > previous.View && a.report.LastSigned != previous:
+		return a.violation(e, fmt.Errorf("its view begins behind %v, which is not a signature", previous))
+	case e.ID.View > previous.View:
+		a.view = seenLeaf{file: a.file, offset: a.offset, seqno: e.ID.Seqno}
+	}
+	return nil
+}
+
+// checkFlags compares an entry's flags with where it stands.
+func (a *auditor) checkFlags(e *Entry, first, last bool) error {
+	previous := a.report.Last
+	switch {
 	case e.Flags&ForceChunkBefore != 0 && !first:
 		return errors.New("it is flagged to begin a chunk, and does not")
-	case e.Flags&ForceChunkBefore != 0 && !signed:
+	case e.Flags&ForceChunkBefore != 0 && a.report.LastSigned != previous:
 		return fmt.Errorf("it is flagged to begin a chunk behind %v, which is not a signature", previous)
 	case e.Flags&ForceChunkAfter != 0 && !IsSignature(e.Public):
 		return errors.New("it is flagged to end a chunk, and is not a signature")

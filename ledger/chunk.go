@@ -79,6 +79,7 @@ type chunkReader struct {
 	entries   *bufio.Reader
 	positions *bufio.Reader // nil if the chunk is open
 	off       int64         // of the next entry
+	before    int64         // of the one read last
 	next      uint64        // its seqno
 	first     uint64
 }
@@ -132,6 +133,7 @@ func (r *chunkReader) read() (*Entry, error) {
 	if e.ID.Seqno != r.next {
 		return nil, r.corrupt(nil, "entry %v stands in the place of seqno %d", e.ID, r.next)
 	}
+	r.before = r.off
 	r.off += size
 	r.next++
 	return e, nil
@@ -149,10 +151,23 @@ func (r *chunkReader) checkPosition() error {
 	if _, err := io.ReadFull(r.positions, b[:]); err != nil {
 		return fmt.Errorf("reading the positions of %s: %w", r.path, err)
 	}
-	if p := int64(binary.LittleEndian.Uint32(b[:])); p != r.off {
-		return r.corrupt(nil, "the positions table says that the entry is at offset %d", p)
+	p := int64(binary.LittleEndian.Uint32(b[:]))
+	if p == r.off {
+		return nil
 	}
-	return nil
+	if r.next > r.first && r.beginsAt(p) && !r.beginsAt(r.off) {
+		return &CorruptError{File: r.path, Offset: r.before, Seqno: r.next - 1, Reason: fmt.Sprintf("the entry's size is wrong: it ends at offset %d, the next begins at %d", r.off, p)}
+	}
+	return r.corrupt(nil, "the positions table says that the entry is at offset %d", p)
+}
+
+// beginsAt reports whether the next entry seems to stand at off.
+func (r *chunkReader) beginsAt(off int64) bool {
+	var head [publicLenOffset]byte
+	if _, err := r.file.ReadAt(head[:], off); err != nil {
+		return false
+	}
+	return plausible(head[:], r.frame.entries-off) && binary.LittleEndian.Uint64(head[ivOffset:]) == r.next
 }
 
 // end returns io.EOF if the entries end where they should.

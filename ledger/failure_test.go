@@ -252,7 +252,7 @@ func TestOpenChunkCutAnywhere(t *testing.T) {
 		if err := d.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if size%8 != 0 && size != bound {
+		if size%16 != 0 && size != bound {
 			continue
 		}
 		if report, err := h.verifyAt(m); err != nil || report.LastSigned != want {

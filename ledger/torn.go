@@ -22,18 +22,46 @@ type Tail struct {
 // the reading of an open chunk; positions are those of the entries before.
 func judgeTail(f io.ReaderAt, size int64, cause CorruptError, positions []uint32) (*Tail, error) {
 	t := &Tail{CorruptError: cause}
-	var err error
-	if t.Later, err = laterEntry(f, cause.Offset+1, size, cause.Seqno); err != nil {
+	err := eachEntry(f, cause.Offset+1, size, func(seqno uint64, _ int64) bool {
+		if seqno > cause.Seqno {
+			t.Later = max(t.Later, seqno)
+		}
+		return true
+	})
+	if err != nil {
+		return nil, fmt.Errorf("searching the tail of %s: %w", cause.File, err)
+	}
+	if t.Later == 0 {
+		if t.Torn, err = isTorn(f, cause.Offset, size, positions); err != nil {
+			return nil, fmt.Errorf("reading the tail of %s: %w", cause.File, err)
+		}
+	}
+	if t.Torn {
+		return t, nil
+	}
+	if err := t.blameSize(f, size, positions); err != nil {
 		return nil, fmt.Errorf("searching the tail of %s: %w", cause.File, err)
 	}
 	if t.Later != 0 {
 		t.Reason += fmt.Sprintf("; entry %d can be made out behind it", t.Later)
-		return t, nil
-	}
-	if t.Torn, err = isTorn(f, cause.Offset, size, positions); err != nil {
-		return nil, fmt.Errorf("reading the tail of %s: %w", cause.File, err)
 	}
 	return t, nil
+}
+
+// blameSize looks whether the entry that could not be read stands elsewhere: then it
+// is the size of the one before that is wrong.
+func (t *Tail) blameSize(f io.ReaderAt, size int64, positions []uint32) error {
+	if len(positions) == 0 {
+		return nil
+	}
+	before := int64(positions[len(positions)-1])
+	return eachEntry(f, before+1, size, func(seqno uint64, at int64) bool {
+		if seqno != t.Seqno || at == t.Offset {
+			return true
+		}
+		t.CorruptError = CorruptError{File: t.File, Offset: before, Seqno: seqno - 1, Reason: fmt.Sprintf("the entry's size is wrong: entry %d stands at offset %d", seqno, at)}
+		return false
+	})
 }
 
 // isTorn reports whether the bytes from off to size are the beginning of an entry,
@@ -85,21 +113,19 @@ func eachByte(f io.ReaderAt, off, end int64, use func(at int64, b byte) bool) er
 // maxCandidates bounds the work that crafted bytes can cause.
 const maxCandidates = 4096
 
-// laterEntry looks at every offset from off to end for an entry with a seqno above
-// after, and returns the highest seqno found, or 0. It trusts nothing but that the
-// entry parses as a whole.
-func laterEntry(f io.ReaderAt, off, end int64, after uint64) (uint64, error) {
+// eachEntry looks at every offset from off to end for an entry, and calls use with the
+// seqno and the offset of each that parses as a whole, until use returns false. Bytes
+// inside an entry can look like one, too.
+func eachEntry(f io.ReaderAt, off, end int64, use func(seqno uint64, at int64) bool) error {
 	const window = publicLenOffset
-	var last [window]byte // a ring of the bytes before at
-	var found uint64
+	var last [window]byte // the bytes through at
 	candidates := 0
 	var readErr error
-	begin := off
 	err := eachByte(f, off, end, func(at int64, b byte) bool {
 		copy(last[:], last[1:])
 		last[window-1] = b
 		start := at - window + 1
-		if start < begin || !plausible(last[:], end-start, after) {
+		if start < off || !plausible(last[:], end-start) {
 			return true
 		}
 		candidates++
@@ -108,26 +134,22 @@ func laterEntry(f io.ReaderAt, off, end int64, after uint64) (uint64, error) {
 		if _, readErr = f.ReadAt(raw, start); readErr != nil {
 			return false
 		}
-		if e, err := ParseEntry(raw); err == nil {
-			found = max(found, e.ID.Seqno)
+		if e, err := ParseEntry(raw); err == nil && !use(e.ID.Seqno, start) {
+			return false
 		}
 		return candidates < maxCandidates
 	})
 	if readErr != nil {
-		return 0, readErr
+		return readErr
 	}
-	return found, err
+	return err
 }
 
 // plausible reports whether head can begin an entry that fits into left bytes.
-func plausible(head []byte, left int64, after uint64) bool {
+func plausible(head []byte, left int64) bool {
 	if head[0] != entryVersion || Flags(head[1])&^allFlags != 0 {
 		return false
 	}
 	size, err := EntrySize(head)
-	if err != nil || size > left {
-		return false
-	}
-	seqno := binary.LittleEndian.Uint64(head[ivOffset:])
-	return seqno > after && seqno-after <= uint64(left/minEntrySize)+1
+	return err == nil && size <= left && binary.LittleEndian.Uint64(head[ivOffset:]) != 0
 }
