@@ -1,0 +1,34 @@
+// Package node is one node's life: start, resume, serve, stop. It is the
+// composition root: it builds the parts, joins them, and owns every goroutine that
+// lives longer than a request.
+//
+// # Life
+//
+//	Start   a new service: fresh keys, an empty ledger, the genesis transaction 2.1
+//	Resume  (virtual platform only) the same node again over its own files, with the
+//	        keys of an insecure key file, leading in a new view
+//
+// Join and Recover are refused by name until they exist.
+//
+// The order of start is CCF's, since scripts wait for the files: the ledger
+// directory is checked and locked, sockets are bound, the address files written,
+// then the self-signed node certificate, then the service certificate once the
+// genesis transaction is committed.
+//
+// # Keys
+//
+// Node key, service key and ledger secrets are made here and stay in process
+// memory. The one exception is the key file of `chancery.key_file`, which the
+// virtual platform may write for Resume and which says of itself that it is
+// insecure. On the virtual platform the host sees everything anyway.
+//
+// # Goroutines
+//
+//	name         started by  ends when                    owns
+//	replica      Run         after the servers have ended  sequencing, Raft (see package raftfsm)
+//	serve        Run         ctx                           one per RPC interface: its listener and sessions
+//	reconcile    Run         ctx                           certificates in force, frontends' openness, key file
+//	genesis      Run         when 2.1 is committed         the create transaction of a new service
+//
+// Run returns the first error of any of them; a clean stop returns nil.
+package node

@@ -1,0 +1,67 @@
+package node
+
+import (
+	"context"
+	"fmt"
+
+	"chancery/gov/tables"
+	"chancery/internal/identity"
+	"chancery/kv/writeset"
+	"chancery/ledger"
+	"chancery/raftfsm"
+)
+
+// runReconcilers makes the node match the committed tables, after every commit and
+// once at the start. Each reconciler compares and acts; none remembers.
+func (n *Node) runReconcilers(ctx context.Context) error {
+	for {
+		if err := n.reconcileCertificate(); err != nil {
+			return fmt.Errorf("following the tables: %w", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-n.committed:
+		}
+	}
+}
+
+// reconcileCertificate puts the node certificate in force that governance issued last.
+func (n *Node) reconcileCertificate() error {
+	pem, ok, err := tables.NodesEndorsedCertificates.Get(tables.View(n.store.Committed()), n.keys.id)
+	if err != nil || !ok {
+		return err
+	}
+	return n.use(pem)
+}
+
+// sign makes a signature transaction with the certificate in force.
+func (n *Node) sign(id raftfsm.TxID, root ledger.Digest, tree []byte) (writeset.WriteSet, error) {
+	return n.certs.signer.Load().Sign(id, root, tree)
+}
+
+// nextSecret takes a new ledger secret out of the transaction that announces it: it
+// stands there encrypted for each trusted node.
+func (n *Node) nextSecret(id raftfsm.TxID, ws writeset.WriteSet) (*ledger.Secret, error) {
+	for _, m := range ws {
+		if m.Name != tables.NameEncryptedSecrets || len(m.Writes) == 0 {
+			continue
+		}
+		var all map[string][]tables.EncryptedSecret
+		if err := tables.Unmarshal(m.Writes[0].Value, &all); err != nil {
+			return nil, fmt.Errorf("ledger secrets of %v: %w", id, err)
+		}
+		for _, s := range all[n.keys.id] {
+			if s.Version != nil {
+				continue // an older one, for a node that recovers
+			}
+			raw, err := identity.UnwrapWith(n.keys.encryption, s.EncryptedSecret)
+			if err != nil {
+				return nil, fmt.Errorf("ledger secrets of %v: %w", id, err)
+			}
+			return ledger.NewSecret(raw)
+		}
+		return nil, fmt.Errorf("ledger secrets of %v: none is for this node", id)
+	}
+	return nil, nil
+}

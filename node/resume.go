@@ -1,0 +1,33 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"chancery/node/config"
+)
+
+// errProduction says that production mode refuses what is for development.
+var errProduction = errors.New("chancery.production is set")
+
+// prepareResume takes up the keys of an earlier process on this machine.
+func (n *Node) prepareResume() (err error) {
+	if n.cfg.Chancery.Production {
+		return fmt.Errorf("command %s: %w", config.CommandResume, errProduction)
+	}
+	if n.cfg.Chancery.KeyFile == "" {
+		return errors.New("command Resume: chancery.key_file must name the key file that the node wrote when it was started")
+	}
+	var nodePEM string
+	if n.keys, n.secrets, nodePEM, err = loadKeys(n.fs, n.cfg.Chancery.KeyFile); err != nil {
+		return err
+	}
+	now := n.opts.Now().UTC().Truncate(time.Second)
+	if n.certs, err = newCertificates(n.cfg, n.keys, n.listeners.publishedRPC(), now); err != nil {
+		return err
+	}
+	n.log.Warn("resuming with keys from an insecure key file, which the virtual platform alone allows", "file", n.cfg.Chancery.KeyFile)
+	// The replay of the ledger may bring a newer certificate; the reconciler uses it.
+	return n.use(nodePEM)
+}

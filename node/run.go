@@ -1,0 +1,198 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/hashicorp/raft"
+
+	"chancery/internal/durable"
+	"chancery/kv"
+	"chancery/ledger"
+	"chancery/node/config"
+	"chancery/raftfsm"
+	"chancery/server"
+)
+
+// nodesInfo is the table that says which nodes there are.
+const nodesInfo = "public:ccf.gov.nodes.info"
+
+// Run is a node's whole life: it returns when ctx ends and everything has stopped,
+// or with the first error that ends the node.
+func Run(ctx context.Context, cfg *config.Config, o Options) error {
+	if o.FS == nil {
+		o.FS = durable.OS()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	n, err := open(ctx, cfg, o)
+	if err != nil {
+		return err
+	}
+	err = n.run(ctx)
+	return errors.Join(err, n.ledger.Close())
+}
+
+// open builds the node up to the point where it can be served. On an error
+// everything that was opened is closed again.
+func open(ctx context.Context, cfg *config.Config, o Options) (_ *Node, err error) {
+	n := &Node{cfg: cfg, opts: o, log: o.Log, fs: o.FS, store: kv.NewStore(), committed: make(chan struct{}, 1), led: make(chan struct{})}
+	n.state.Store(stateInitialized)
+	switch cfg.Command.Type {
+	case config.CommandStart, config.CommandResume:
+	default:
+		return nil, fmt.Errorf("command.type %s: not available in this release; Start and Resume are", cfg.Command.Type)
+	}
+	if err := n.openLedger(); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.ledger.Close())
+		}
+	}()
+	if n.listeners, err = bind(ctx, cfg); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.listeners.close())
+		}
+	}()
+	if err := n.writeAddressFiles(); err != nil {
+		return nil, err
+	}
+	if cfg.Command.Type == config.CommandStart {
+		err = n.prepareStart(ctx)
+	} else {
+		err = n.prepareResume()
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := writePublic(n.fs, cfg.OutputFiles.NodeCertificateFile, []byte(n.certs.selfSigned())); err != nil {
+		return nil, err
+	}
+	return n, n.openReplica(ctx)
+}
+
+// openLedger opens the ledger directory, which a new service must find empty.
+func (n *Node) openLedger() (err error) {
+	dir := n.cfg.Ledger.Directory
+	if n.ledger, err = ledger.OpenDir(n.fs, dir, n.cfg.Ledger.ReadOnlyDirectories); err != nil {
+		return fmt.Errorf("opening the ledger: %w", err)
+	}
+	empty := n.ledger.Last().Seqno == 0
+	if n.cfg.Command.Type == config.CommandResume && empty {
+		return errors.Join(fmt.Errorf("command Resume: the ledger directory %s holds no signed transaction; a new service begins with Start", dir), n.ledger.Close())
+	}
+	return nil
+}
+
+// openReplica joins ledger, store and Raft.
+func (n *Node) openReplica(ctx context.Context) error {
+	transport, err := raftfsm.NewTransport(raftfsm.TransportConfig{
+		Listener: n.listeners.node, Advertise: n.listeners.nodeAddress, TLS: n.peerTLS,
+		Timeout: n.cfg.ClientConnectionTimeout, Now: n.opts.Now, Log: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	n.listeners.nodeTakeover = true
+	cfg := raftfsm.Config{
+		ID: n.keys.id, Dir: raftDir(n.cfg), FS: n.fs, Ledger: n.ledger, Secrets: n.secrets, Store: n.store,
+		Sign: n.sign, NextSecret: n.nextSecret, Transport: transport, Address: raft.ServerAddress(n.listeners.nodeAddress),
+		ElectionTimeout:   n.cfg.Consensus.ElectionTimeout,
+		SignatureInterval: int(n.cfg.LedgerSignatures.TxCount), SignatureDelay: n.cfg.LedgerSignatures.Delay,
+		ChunkSize: uint64(n.cfg.Ledger.ChunkSize), MaxUncommitted: int(n.cfg.Consensus.MaxUncommittedTxCount),
+		UnsafeNoFsync: n.cfg.Chancery.Fsync == config.FsyncNever,
+		Now:           n.opts.Now, Committed: n.raise, Led: n.leads, Log: n.log,
+	}
+	if n.cfg.Command.Type == config.CommandStart {
+		if err := raftfsm.Bootstrap(cfg); err != nil {
+			return errors.Join(err, transport.Close())
+		}
+	}
+	if n.replica, err = raftfsm.Open(ctx, cfg); err != nil {
+		return errors.Join(err, transport.Close())
+	}
+	return nil
+}
+
+// raftDir is where Raft's own files lie: beside the ledger directory, never in it,
+// since auditors copy that one.
+func raftDir(cfg *config.Config) string {
+	return filepath.Join(filepath.Dir(filepath.Clean(cfg.Ledger.Directory)), filepath.Base(cfg.Ledger.Directory)+".raft")
+}
+
+// run serves until ctx ends: first the servers stop and finish what they have, then
+// the replica signs and stops.
+func (n *Node) run(ctx context.Context) error {
+	replicaCtx, stopReplica := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopReplica()
+	replicaEnded := make(chan error, 1)
+	go func() { replicaEnded <- n.replica.Run(replicaCtx) }()
+
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { // a halted replica ends everything else
+		select {
+		case err := <-replicaEnded:
+			replicaEnded <- err
+			return fmt.Errorf("the replica ended: %w", orStopped(err))
+		case <-gctx.Done():
+			return nil
+		}
+	})
+	g.Go(func() error { return n.runReconcilers(gctx) })
+	if n.opts.StopNotice != nil {
+		g.Go(func() error {
+			select {
+			case <-n.opts.StopNotice:
+				n.stopNotice.Store(true)
+			case <-gctx.Done():
+			}
+			return nil
+		})
+	}
+	if err := n.serve(gctx, g); err != nil {
+		g.Go(func() error { return err })
+	}
+	g.Go(func() error { return n.begin(gctx) })
+	err := g.Wait()
+	stopReplica()
+	return errors.Join(err, <-replicaEnded)
+}
+
+func orStopped(err error) error {
+	if err == nil {
+		return errors.New("stopped")
+	}
+	return err
+}
+
+// serve starts one server goroutine per RPC interface.
+func (n *Node) serve(ctx context.Context, g *errgroup.Group) error {
+	interfaces, err := n.interfacesJSON()
+	if err != nil {
+		return err
+	}
+	s, err := server.New(server.Config{
+		Node: n, App: n.opts.App, Log: n.log, Version: n.opts.Version, Now: n.opts.Now,
+		MaxUncommitted:   uint64(n.cfg.Consensus.MaxUncommittedTxCount),
+		RespondCommitted: n.cfg.Chancery.Respond == config.RespondCommitted,
+		NodeInterfaces:   interfaces,
+	})
+	if err != nil {
+		return fmt.Errorf("building the server: %w", err)
+	}
+	for _, b := range n.listeners.rpc {
+		g.Go(func() error { return s.Serve(ctx, b.listener, n.options(b)) })
+	}
+	return nil
+}

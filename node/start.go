@@ -1,0 +1,246 @@
+package node
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"chancery/attest"
+	"chancery/attest/virtual"
+	"chancery/gov"
+	"chancery/gov/tables"
+	"chancery/internal/identity"
+	"chancery/kv/writeset"
+	"chancery/ledger"
+	"chancery/node/config"
+	"chancery/raftfsm"
+)
+
+// genesis is what a new service's first transaction is made of.
+type genesis struct {
+	params gov.CreateParams
+}
+
+// prepareStart makes the identities of a new service and everything that its
+// genesis transaction will say.
+func (n *Node) prepareStart(ctx context.Context) (err error) {
+	now := n.opts.Now().UTC().Truncate(time.Second)
+	if n.keys, err = newKeys(n.cfg.NodeCertificate.CurveID); err != nil {
+		return err
+	}
+	if n.certs, err = newCertificates(n.cfg, n.keys, n.listeners.publishedRPC(), now); err != nil {
+		return err
+	}
+	secret, err := newLedgerSecret()
+	if err != nil {
+		return err
+	}
+	n.secrets = new(ledger.Secrets)
+	if err := n.secrets.Add(1, secret); err != nil {
+		return err
+	}
+	servicePEM, nodePEM, err := n.firstCertificates(now)
+	if err != nil {
+		return err
+	}
+	if err := n.use(nodePEM); err != nil {
+		return err
+	}
+	if n.genesis, err = n.newGenesis(ctx, servicePEM, nodePEM); err != nil {
+		return err
+	}
+	if path := n.cfg.Chancery.KeyFile; path != "" {
+		return saveKeys(n.fs, path, n.keys, n.secrets, nodePEM)
+	}
+	return nil
+}
+
+// firstCertificates makes the service certificate and the node certificate under it.
+func (n *Node) firstCertificates(now time.Time) (service, node string, err error) {
+	start := n.cfg.Command.Start
+	subject, err := identity.ParseSubject(start.ServiceSubjectName)
+	if err != nil {
+		return "", "", fmt.Errorf("command.start.service_subject_name: %w", err)
+	}
+	v, err := identity.ValidFor(now, int(start.InitialServiceCertificateValidityDays))
+	if err != nil {
+		return "", "", err
+	}
+	servicePEM, err := identity.SelfSignedService(n.keys.service, subject, v)
+	if err != nil {
+		return "", "", fmt.Errorf("signing the service certificate: %w", err)
+	}
+	cert, err := identity.ParseCertificate(servicePEM)
+	if err != nil {
+		return "", "", err
+	}
+	if v, err = identity.ValidFor(now, int(n.cfg.NodeCertificate.InitialValidityDays)); err != nil {
+		return "", "", err
+	}
+	nodePEM, err := identity.EndorseNode(n.certs.csr, n.keys.service, cert, v)
+	if err != nil {
+		return "", "", fmt.Errorf("endorsing the node: %w", err)
+	}
+	return string(servicePEM), string(nodePEM), nil
+}
+
+// newGenesis reads the files that the configuration names and attests the node.
+func (n *Node) newGenesis(ctx context.Context, servicePEM, nodePEM string) (*genesis, error) {
+	trusted, quote, err := n.attest(ctx)
+	if err != nil {
+		return nil, err
+	}
+	row, err := n.row(quote)
+	if err != nil {
+		return nil, err
+	}
+	serviceData, err := n.jsonFile(n.cfg.ServiceDataJSONFile)
+	if err != nil {
+		return nil, fmt.Errorf("service_data_json_file: %w", err)
+	}
+	members, err := n.members()
+	if err != nil {
+		return nil, err
+	}
+	constitution, err := n.constitution()
+	if err != nil {
+		return nil, err
+	}
+	config, err := serviceConfig(n.cfg.Command.Start.ServiceConfiguration)
+	if err != nil {
+		return nil, err
+	}
+	return &genesis{params: gov.CreateParams{
+		ServiceCert: servicePEM, ServiceData: serviceData, NodeID: n.keys.id, Node: row, NodeCert: nodePEM, Trusted: trusted,
+		Genesis: &gov.Genesis{Members: members, Config: config, Constitution: constitution},
+	}}, nil
+}
+
+// serviceConfig keeps the keys that the configuration gave, as CCF does.
+func serviceConfig(c config.ServiceConfiguration) (tables.Config, error) {
+	out := tables.Config{RecoveryThreshold: uint64(c.RecoveryThreshold)}
+	if len(c.Raw) == 0 {
+		return out, nil
+	}
+	if err := json.Unmarshal(c.Raw, &out); err != nil {
+		return out, fmt.Errorf("command.start.service_configuration: %w", err)
+	}
+	out.RecoveryThreshold = uint64(c.RecoveryThreshold) // 0 in the file means: as many as there are
+	return out, nil
+}
+
+// attest makes the node's evidence and what governance will trust because of it.
+func (n *Node) attest(ctx context.Context) (gov.Attested, tables.QuoteInfo, error) {
+	host, err := virtual.BinaryDigest()
+	if err != nil {
+		return gov.Attested{}, tables.QuoteInfo{}, fmt.Errorf("measuring the running binary: %w", err)
+	}
+	digest, err := identity.KeyDigest(n.keys.node.Public())
+	if err != nil {
+		return gov.Attested{}, tables.QuoteInfo{}, err
+	}
+	var issuer attest.Issuer = virtual.NewIssuer(host)
+	evidence, err := issuer.Issue(ctx, digest)
+	if err != nil {
+		return gov.Attested{}, tables.QuoteInfo{}, fmt.Errorf("attesting the node: %w", err)
+	}
+	n.log.Warn("the platform is virtual: it protects nothing from the host, and is for development only")
+	return gov.Attested{Measurement: []byte(virtual.Measurement), HostData: hex.EncodeToString(host[:])},
+		tables.QuoteInfo{Format: string(evidence.Format), Quote: evidence.Quote, Endorsements: evidence.Endorsements}, nil
+}
+
+// members reads the files of the initial members.
+func (n *Node) members() ([]gov.NewMember, error) {
+	var out []gov.NewMember
+	for i, m := range n.cfg.Command.Start.Members {
+		where := fmt.Sprintf("command.start.members[%d]", i)
+		cert, err := n.fs.ReadFile(m.CertificateFile)
+		if err != nil {
+			return nil, fmt.Errorf("%s.certificate_file: %w", where, err)
+		}
+		member := gov.NewMember{Cert: string(cert), RecoveryRole: tables.RecoveryRole(m.RecoveryRole)}
+		if m.EncryptionPublicKeyFile != "" {
+			key, err := n.fs.ReadFile(m.EncryptionPublicKeyFile)
+			if err != nil {
+				return nil, fmt.Errorf("%s.encryption_public_key_file: %w", where, err)
+			}
+			member.EncryptionKey = string(key)
+		}
+		if member.Data, err = n.jsonFile(m.DataJSONFile); err != nil {
+			return nil, fmt.Errorf("%s.data_json_file: %w", where, err)
+		}
+		out = append(out, member)
+	}
+	return out, nil
+}
+
+// constitution joins the constitution's files with newlines, as CCF does.
+func (n *Node) constitution() (string, error) {
+	var parts []string
+	for i, path := range n.cfg.Command.Start.ConstitutionFiles {
+		text, err := n.fs.ReadFile(path)
+		if err != nil {
+			return "", fmt.Errorf("command.start.constitution_files[%d]: %w", i, err)
+		}
+		parts = append(parts, string(text))
+	}
+	return strings.Join(parts, "\n"), nil
+}
+
+// begin waits until the node leads, makes the genesis transaction of a new service,
+// and opens the node to the network once what it begins with is committed.
+func (n *Node) begin(ctx context.Context) error {
+	if err := n.awaitLead(ctx); err != nil {
+		return ignoreStop(ctx, err)
+	}
+	var id raftfsm.TxID
+	if n.genesis == nil {
+		id = n.replica.Position().Head
+	} else {
+		tx := n.store.Begin()
+		n.genesis.params.TxID = writeset.TxID{View: n.replica.Position().View, Seqno: 1}
+		if err := gov.Create(tx, n.genesis.params); err != nil {
+			return fmt.Errorf("creating the service: %w", err)
+		}
+		var err error
+		if id, err = n.replica.Submit(ctx, tx, raftfsm.Submission{AwaitCommit: true}); err != nil {
+			return ignoreStop(ctx, fmt.Errorf("creating the service: %w", err))
+		}
+		if id != n.genesis.params.TxID {
+			return fmt.Errorf("the create transaction says %v and stands at %v", n.genesis.params.TxID, id)
+		}
+	}
+	if status, err := n.replica.Wait(ctx, id); err != nil || status != raftfsm.Committed {
+		return ignoreStop(ctx, fmt.Errorf("transaction %v, with which the node begins, is %s: %w", id, status, err))
+	}
+	n.state.Store(statePartOfNetwork)
+	service, _, err := tables.ServiceInfo.Get(tables.View(n.store.Committed()))
+	if err != nil {
+		return err
+	}
+	if err := writePublic(n.fs, n.cfg.Command.ServiceCertificateFile, []byte(service.Cert)); err != nil {
+		return err
+	}
+	n.log.Info("the node is part of the network", "node", n.keys.id, "from", id.String())
+	return nil
+}
+
+func ignoreStop(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// awaitLead waits until this node, the only voter, leads.
+func (n *Node) awaitLead(ctx context.Context) error {
+	select {
+	case <-n.led:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
