@@ -243,7 +243,17 @@ type identity struct {
 
 func newIdentity(t testing.TB, from, to time.Time) identity {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	return identityOn(t, elliptic.P384(), from, to)
+}
+
+func ecIdentity(t testing.TB) identity {
+	t.Helper()
+	return identityOn(t, elliptic.P256(), time.Now(), time.Now().Add(time.Hour))
+}
+
+func identityOn(t testing.TB, curve elliptic.Curve, from, to time.Time) identity {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(curve, rand.Reader)
 	must(t, err)
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, NotBefore: from, NotAfter: to,
