@@ -19,8 +19,6 @@ type Effects interface {
 	// LedgerSecrets returns the ledger secret in force and the one before it, Previous
 	// nil when there is none.
 	LedgerSecrets() (current LedgerSecret, previous *LedgerSecret, err error)
-	// SetNextSecret makes s the ledger secret from the seqno after this transaction's.
-	SetNextSecret(s *ledger.Secret)
 	// ForceChunk ends the ledger chunk at the next signature.
 	ForceChunk()
 	// RequestSnapshot takes a snapshot at the next signature.

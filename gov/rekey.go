@@ -13,7 +13,8 @@ import (
 
 // rekey makes a new ledger secret that is in force from the next transaction on: it is
 // shared among the members, the present one is sealed under it, and it is wrapped for
-// every node that may know it.
+// every node that may know it. The nodes, this one too, take it from there, so that all
+// of them switch at the same seqno.
 func rekey(tx *kv.Tx, fx Effects) error {
 	s, err := service(tx)
 	if err != nil {
@@ -35,11 +36,7 @@ func rekey(tx *kv.Tx, fx Effects) error {
 	if err := issueShares(tx, next, &current, nil); err != nil {
 		return err
 	}
-	if err := broadcast(tx, next); err != nil {
-		return err
-	}
-	fx.SetNextSecret(next)
-	return nil
+	return broadcast(tx, next)
 }
 
 func newSecret() (*ledger.Secret, error) {

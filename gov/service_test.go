@@ -50,7 +50,6 @@ type service struct {
 type effects struct {
 	s               *service
 	root            ledger.Digest
-	next            *ledger.Secret
 	chunk, snapshot bool
 }
 
@@ -68,14 +67,13 @@ func (e *effects) LedgerSecrets() (gov.LedgerSecret, *gov.LedgerSecret, error) {
 	return current, &all[len(all)-2], nil
 }
 
-func (e *effects) SetNextSecret(s *ledger.Secret) { e.next = s }
-func (e *effects) ForceChunk()                    { e.chunk = true }
-func (e *effects) RequestSnapshot()               { e.snapshot = true }
-func (e *effects) PublicOnly() bool               { return e.s.publicOnly }
-func (e *effects) ServiceKey() crypto.Signer      { return e.s.key }
-func (e *effects) Now() time.Time                 { return e.s.now }
-func (e *effects) Log(_ slog.Level, line string)  { e.s.t.Log(line) }
-func (e *effects) ReadingPrivate() bool           { return false }
+func (e *effects) ForceChunk()                   { e.chunk = true }
+func (e *effects) RequestSnapshot()              { e.snapshot = true }
+func (e *effects) PublicOnly() bool              { return e.s.publicOnly }
+func (e *effects) ServiceKey() crypto.Signer     { return e.s.key }
+func (e *effects) Now() time.Time                { return e.s.now }
+func (e *effects) Log(_ slog.Level, line string) { e.s.t.Log(line) }
+func (e *effects) ReadingPrivate() bool          { return false }
 
 func (e *effects) SecretHistory() ([]gov.SecretLink, error) { return e.s.links, nil }
 
@@ -206,13 +204,27 @@ func (s *service) commit(tx *kv.Tx, fx *effects) writeset.WriteSet {
 	must(s.t, err)
 	s.tree.Append(leaf(id))
 	s.chunk, s.snapshot = fx.chunk, fx.snapshot
-	if fx.next != nil {
-		must(s.t, s.secrets.Add(id.Seqno+1, fx.next))
+	if wrote(ws, tables.NameEncryptedSecrets) {
+		s.takeSecrets(id.Seqno)
 	}
 	if link, ok, err := tables.SecretHistory.Get(s.head()); ok && err == nil && wrote(ws, tables.NameSecretHistory) {
 		s.links = append(s.links, gov.SecretLink{Seqno: id.Seqno, Entry: link})
 	}
 	return ws
+}
+
+// takeSecrets does what a node does with a write to encrypted_ledger_secrets.
+func (s *service) takeSecrets(seqno uint64) {
+	s.t.Helper()
+	all, _, err := tables.EncryptedSecrets.Get(s.head())
+	must(s.t, err)
+	for _, e := range all[s.nodeID] {
+		raw, err := identity.UnwrapWith(participant(s.t, 0).Encryption, e.EncryptedSecret)
+		must(s.t, err)
+		secret, err := ledger.NewSecret(raw)
+		must(s.t, err)
+		must(s.t, s.secrets.Add(tables.Or(e.Version, seqno+1), secret))
+	}
 }
 
 func wrote(ws writeset.WriteSet, table string) bool {
