@@ -164,9 +164,12 @@ func (n *Node) Consensus() server.Consensus {
 	for _, s := range servers {
 		peers[string(s.ID)] = server.ConsensusPeer{Address: string(s.Address)}
 	}
-	c.Configs = []server.ConsensusConfig{{Idx: n.firstConfiguration(), Nodes: peers}}
+	c.Configs = []server.ConsensusConfig{{Idx: n.firstConfiguration(), Rid: firstRid, Nodes: peers}}
 	return c
 }
+
+// firstRid numbers the reconfigurations of a service whose set of nodes never changed.
+const firstRid = 1
 
 // firstConfiguration is the seqno of the transaction that made the present set of
 // nodes: with one node, the one that recorded it.

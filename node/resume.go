@@ -27,7 +27,7 @@ func (n *Node) prepareResume() (err error) {
 	if n.certs, err = newCertificates(n.cfg, n.keys, n.listeners.publishedRPC(), now); err != nil {
 		return err
 	}
-	n.log.Warn("resuming with keys from an insecure key file, which the virtual platform alone allows", "file", n.cfg.Chancery.KeyFile)
+	n.log.Info("resuming with keys from an insecure key file, which the virtual platform alone allows", "file", n.cfg.Chancery.KeyFile)
 	// The replay of the ledger may bring a newer certificate; the reconciler uses it.
 	return n.use(nodePEM)
 }

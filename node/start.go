@@ -147,7 +147,7 @@ func (n *Node) attest(ctx context.Context) (gov.Attested, tables.QuoteInfo, erro
 	if err != nil {
 		return gov.Attested{}, tables.QuoteInfo{}, fmt.Errorf("attesting the node: %w", err)
 	}
-	n.log.Warn("the platform is virtual: it protects nothing from the host, and is for development only")
+	n.log.Info("the platform is virtual: it protects nothing from the host, and is for development only")
 	return gov.Attested{Measurement: []byte(virtual.Measurement), HostData: hex.EncodeToString(host[:])},
 		tables.QuoteInfo{Format: string(evidence.Format), Quote: evidence.Quote, Endorsements: evidence.Endorsements}, nil
 }

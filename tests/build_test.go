@@ -1,0 +1,75 @@
+package tests
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+)
+
+// builds holds the programs that this test run has built, by name.
+var builds = struct {
+	sync.Mutex
+	dir   string
+	built map[string]error
+}{built: map[string]error{}}
+
+// binary builds one of the programs under cmd once per test run and returns its path.
+// Under the race detector the program is built with it too.
+func binary(t testing.TB, name string) string {
+	t.Helper()
+	builds.Lock()
+	defer builds.Unlock()
+	path := filepath.Join(builds.dir, name)
+	err, done := builds.built[name]
+	if !done {
+		err = build(path, name)
+		builds.built[name] = err
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func build(path, name string) error {
+	args := []string{"build", "-o", path}
+	if raceEnabled {
+		args = append(args, "-race")
+	}
+	cmd := exec.Command("go", append(args, "chancery/cmd/"+name)...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("building %s: %w\n%s", name, err, out)
+	}
+	return nil
+}
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "chancery-tests-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	builds.dir = dir
+	code := m.Run()
+	if err := os.RemoveAll(dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	os.Exit(code)
+}
+
+// shared returns the folder with CCF's vectors and answers beside the checkout. A
+// newcomer's clone has none: the test then skips, and says so.
+func shared(t testing.TB) string {
+	t.Helper()
+	dir, err := filepath.Abs("../../shared")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(dir); err != nil {
+		t.Skipf("SKIPPED: there is no %s with CCF's vectors and answers", dir)
+	}
+	return dir
+}
