@@ -43,6 +43,8 @@ type service struct {
 	// what the last committed transaction asked for
 	chunk, snapshot bool
 	publicOnly      bool
+	view            uint64
+	lost            []gov.LedgerSecret // secrets that the disaster took
 	links           []gov.SecretLink
 }
 
@@ -108,7 +110,7 @@ var start = time.Date(2026, 11, 25, 10, 0, 0, 0, time.UTC)
 // newService creates a service with n members that hold encryption keys.
 func newService(t *testing.T, n int, variant string, threshold uint64) *service {
 	t.Helper()
-	s := &service{t: t, store: kv.NewStore(), tree: merkle.New(), now: start}
+	s := &service{t: t, store: kv.NewStore(), tree: merkle.New(), now: start, view: 2}
 	s.tree.Append(merkle.Hash{})
 	s.newIdentity()
 	s.addSecret(1)
@@ -199,7 +201,7 @@ func (s *service) newNode() node {
 // commit gives the transaction the next position and does what it asked for.
 func (s *service) commit(tx *kv.Tx, fx *effects) writeset.WriteSet {
 	s.t.Helper()
-	id := writeset.TxID{View: 2, Seqno: s.store.Head().TxID().Seqno + 1}
+	id := writeset.TxID{View: s.view, Seqno: s.store.Head().TxID().Seqno + 1}
 	ws, err := s.store.Commit(tx, id)
 	must(s.t, err)
 	s.tree.Append(leaf(id))
