@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -30,6 +31,13 @@ type history struct {
 	view    uint64
 	signed  uint64 // seqno of the last signature
 	entries []*Entry
+
+	first *Secret      // from seqno 1
+	known []secretFrom // the later ones
+
+	// Of a recovery that has begun: what the identity before is to be endorsed for.
+	before   Epoch
+	endorsed *x509.Certificate
 }
 
 func ecKey(t testing.TB, c elliptic.Curve) *ecdsa.PrivateKey {
@@ -57,7 +65,12 @@ func newSecret(t testing.TB, fill byte) *Secret {
 func testNow() time.Time { return time.Unix(1761669641, 0) }
 
 // certify issues a certificate for key; a nil parent makes it self-signed.
-func certify(t testing.TB, subject string, key *ecdsa.PrivateKey, parent *x509.Certificate, by *ecdsa.PrivateKey) *x509.Certificate {
+func certify(t testing.TB, subject string, key *ecdsa.PrivateKey, parent *x509.Certificate, by crypto.Signer) *x509.Certificate {
+	t.Helper()
+	return certifyPublic(t, subject, key.Public(), parent, by)
+}
+
+func certifyPublic(t testing.TB, subject string, key crypto.PublicKey, parent *x509.Certificate, by crypto.Signer) *x509.Certificate {
 	t.Helper()
 	tmpl := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: subject},
@@ -66,7 +79,7 @@ func certify(t testing.TB, subject string, key *ecdsa.PrivateKey, parent *x509.C
 	if parent == nil {
 		parent = tmpl
 	}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, parent, key.Public(), by)
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, parent, key, by)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,6 +109,7 @@ func newHistory(t testing.TB, curve elliptic.Curve) *history {
 	h := &history{t: t, secret: newSecret(t, 7), tree: merkle.New(), view: 2, signer: &Signer{
 		Issuer: "issuer", Subject: "subject", Now: testNow,
 	}}
+	h.first = h.secret
 	h.identities(curve)
 	h.tree.Append(merkle.Hash{})
 	return h
@@ -252,12 +266,14 @@ func (h *history) store(fsys durable.FS) {
 	}
 }
 
-// secrets returns the history's ledger secret as the one from seqno 1.
+// secrets returns the history's ledger secrets.
 func (h *history) secrets() *Secrets {
 	h.t.Helper()
 	s := new(Secrets)
-	if err := s.Add(1, h.secret); err != nil {
-		h.t.Fatal(err)
+	for _, k := range append([]secretFrom{{1, h.first}}, h.known...) {
+		if err := s.Add(k.from, k.secret); err != nil {
+			h.t.Fatal(err)
+		}
 	}
 	return s
 }
