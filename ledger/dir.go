@@ -34,7 +34,7 @@ type Dir struct {
 	closing bool       // guarded by writing: the open chunk's table is written, see finishClose
 	failed  error      // guarded by writing: the disk broke a promise, nothing is written any more
 
-	mu     sync.RWMutex // guards what follows; never held during I/O
+	mu     sync.RWMutex // guards what follows; held during no I/O but a rename
 	chunks []chunk      // closed ones, ascending, without gaps
 	open   *openChunk   // the one being written, or nil
 	last   TxID

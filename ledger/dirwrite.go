@@ -304,18 +304,26 @@ func (d *Dir) commitFound(c chunk) (chunk, error) {
 func (d *Dir) commitName(c chunk) (chunk, error) {
 	old := c.path
 	c.path = filepath.Join(filepath.Dir(old), chunkName{first: c.first, last: c.last, committed: true}.String())
-	if err := d.fs.Rename(old, c.path); err != nil {
+	if err := d.rename(old, c.path); err != nil {
 		return chunk{}, fmt.Errorf("renaming a closed chunk: %w", err)
-	}
-	if d.open != nil && d.open.path == old {
-		d.mu.Lock()
-		d.open.path = c.path // should SyncDir fail, readers still find the file
-		d.mu.Unlock()
 	}
 	if err := d.fs.SyncDir(filepath.Dir(c.path)); err != nil {
 		return chunk{}, notSynced(filepath.Dir(c.path), err)
 	}
 	return c, nil
+}
+
+// rename gives a chunk another name in one step with where readers look for it.
+func (d *Dir) rename(from, to string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.fs.Rename(from, to); err != nil {
+		return err
+	}
+	if d.open != nil && d.open.path == from {
+		d.open.path = to
+	}
+	return nil
 }
 
 // notSynced is the error of a failed sync. It hides what the disk said from
