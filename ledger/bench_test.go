@@ -76,3 +76,35 @@ func BenchmarkAppendSigned(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkVerify audits a ledger of 20 000 entries, one signature per 100.
+func BenchmarkVerify(b *testing.B) {
+	h := newService(b, elliptic.P384())
+	for i := range 200 {
+		h.span(99, Flags(i%50/49)*ForceChunkAfter)
+	}
+	dir := b.TempDir()
+	d, err := OpenDir(durable.OS(), dir, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if _, err := drive(d, h.spans()); err != nil {
+		b.Fatal(err)
+	}
+	if err := d.Close(); err != nil {
+		b.Fatal(err)
+	}
+	for name, secrets := range map[string]*Secrets{"decrypting": h.secrets(), "without secrets": nil} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				r, err := Verify(b.Context(), durable.OS(), []string{dir}, VerifyOptions{Secrets: secrets})
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.SetBytes(r.Bytes)
+			}
+			b.ReportMetric(float64(len(h.entries))*float64(b.N)/b.Elapsed().Seconds(), "entries/s")
+		})
+	}
+}

@@ -71,8 +71,8 @@ func IsSignature(ws writeset.WriteSet) bool {
 }
 
 // ParseSignature takes a signature transaction apart. It must write the tree table
-// and one or both signature maps, and nothing else; what it states about its own
-// position must be so. No signature is verified and the root is not compared with
+// and one or both signature maps, and nothing else, in CCF's own spelling; what it
+// states about its own position must be so. No signature is verified and the root is not compared with
 // the tree table: that is Verify's, or the caller's. Errors are ErrSignatureShape.
 func ParseSignature(e *Entry) (*Signature, error) {
 	s := &Signature{ID: e.ID}
@@ -86,8 +86,15 @@ func (s *Signature) parse(e *Entry) error {
 	if e.HasPrivate() {
 		return errors.New("it has a private domain")
 	}
+	modern := e.Type == WriteSetWithEvidenceAndClaims
+	if e.Claims != (Digest{}) || modern && e.MaxConflictVersion != 0 {
+		return errors.New("it has claims, or a conflict version")
+	}
 	for _, m := range e.Public {
 		value, err := singleValue(m)
+		if err == nil && modern && m.ReadVersion != 0 {
+			err = errors.New("it has a read version")
+		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", m.Name, err)
 		}
@@ -131,6 +138,9 @@ func (s *Signature) parseNode(value []byte) error {
 	if id := (TxID{View: n.View, Seqno: n.Seqno}); id != s.ID {
 		return fmt.Errorf("it names itself %v", id)
 	}
+	if again, err := json.Marshal(n); err != nil || !bytes.Equal(again, value) || n.HashedNonce != zeroNonce {
+		return errors.New("it is not written as CCF writes it")
+	}
 	root, err := hex.DecodeString(n.Root)
 	if err != nil || len(root) != len(s.Root) {
 		return fmt.Errorf("root of %d digits is no digest", len(n.Root))
@@ -154,8 +164,8 @@ func (s *Signature) parseCOSE(value []byte) error {
 	if err != nil {
 		return err
 	}
-	if len(b) == 0 {
-		return errors.New("it is empty")
+	if len(b) == 0 || len(value) != len(text)+2 {
+		return errors.New("it is not written as CCF writes it")
 	}
 	s.COSE = b
 	return nil
