@@ -142,8 +142,8 @@ func (s *Signature) parseNode(value []byte) error {
 		return errors.New("it is not written as CCF writes it")
 	}
 	root, err := hex.DecodeString(n.Root)
-	if err != nil || len(root) != len(s.Root) {
-		return fmt.Errorf("root of %d digits is no digest", len(n.Root))
+	if err != nil || len(root) != len(s.Root) || hex.EncodeToString(root) != n.Root {
+		return fmt.Errorf("root of %d characters is no digest in lower case", len(n.Root))
 	}
 	if n.Node == "" || len(n.SignatureDER) == 0 {
 		return errors.New("node or signature is missing")
