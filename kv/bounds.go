@@ -55,12 +55,13 @@ type walk[V any] struct {
 	item   *item[V]
 }
 
-func newWalk[V any](t *tree[V], b Bounds) *walk[V] {
-	w := &walk[V]{end: b.To}
+func newWalk[V any](t *tree[V], b Bounds) (w walk[V]) {
 	if b.Reverse {
-		w.cursor, w.end = t.descend(b.To), b.From
+		w.cursor.descend(t, b.To)
+		w.end = b.From
 	} else {
-		w.cursor = t.ascend(b.From)
+		w.cursor.ascend(t, b.From)
+		w.end = b.To
 	}
 	w.advance()
 	return w

@@ -1,8 +1,8 @@
 package kv
 
-// maxHeight bounds the height of a tree: every node but the root has at least
-// 16 subtrees, so 16 levels hold more items than memory has bytes.
-const maxHeight = 16
+// maxHeight bounds the height of a tree. Every inner node but the root has at
+// least 8 subtrees, so a higher tree would hold more than 2^40 items.
+const maxHeight = 15
 
 // cursor walks over a frozen tree in either direction. It stands before an item
 // or before a whole subtree; standing before a subtree, the walker may go into
@@ -21,15 +21,15 @@ type frame[V any] struct {
 	place int
 }
 
-// ascend returns a cursor before the first key not below from, walking up. A
-// nil from is the start of the tree.
-func (t *tree[V]) ascend(from []byte) (c cursor[V]) {
+// ascend puts a new cursor before the first key of t that is not below from,
+// walking up. A nil from is the start of the tree.
+func (c *cursor[V]) ascend(t *tree[V], from []byte) {
 	c.step = 1
 	if from == nil {
 		if t.root != nil {
 			c.push(t.root, 0)
 		}
-		return c
+		return
 	}
 	for n := t.root; n != nil; {
 		i, found := n.search(from)
@@ -39,18 +39,17 @@ func (t *tree[V]) ascend(from []byte) (c cursor[V]) {
 		}
 		n = n.kids[i]
 	}
-	return c
 }
 
-// descend returns a cursor before the last key below to, walking down. A nil to
-// is the end of the tree.
-func (t *tree[V]) descend(to []byte) (c cursor[V]) {
+// descend puts a new cursor before the last key of t below to, walking down. A
+// nil to is the end of the tree.
+func (c *cursor[V]) descend(t *tree[V], to []byte) {
 	c.step = -1
 	if to == nil {
 		if t.root != nil {
 			c.push(t.root, 2*t.root.n)
 		}
-		return c
+		return
 	}
 	for n := t.root; n != nil; {
 		i, found := n.search(to)
@@ -64,7 +63,6 @@ func (t *tree[V]) descend(to []byte) (c cursor[V]) {
 		}
 		n = n.kids[i]
 	}
-	return c
 }
 
 func (c *cursor[V]) push(n *node[V], place int) {

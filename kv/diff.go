@@ -15,7 +15,9 @@ func sameBetween[V any](a, b *tree[V], from, to []byte) bool {
 	if a.root == b.root {
 		return true
 	}
-	ca, cb := a.ascend(from), b.ascend(from)
+	var ca, cb cursor[V]
+	ca.ascend(a, from)
+	cb.ascend(b, from)
 	for {
 		ca.settle()
 		cb.settle()

@@ -24,11 +24,10 @@ type Item struct {
 type State struct {
 	id      TxID
 	lineage *lineage
-	tables  tree[*table]
+	tables  tree[table]
 }
 
-// table is the frozen contents of one table. A new one is made whenever a key
-// of it is written, so that the same pointer means that nothing was.
+// table is the frozen contents of one table.
 type table struct {
 	keys tree[Item]
 }
@@ -94,7 +93,7 @@ func (s *State) Begin() *Tx { return &Tx{base: s} }
 // table returns the contents of the named table, or nil if it is empty.
 func (s *State) table(name string) *table {
 	if it := s.tables.get([]byte(name)); it != nil {
-		return it.val
+		return &it.val
 	}
 	return nil
 }

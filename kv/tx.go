@@ -168,7 +168,7 @@ func (tx *Tx) holds(head *State) bool {
 }
 
 // writeOnto returns the tables of head after the transaction's writes.
-func (tx *Tx) writeOnto(head *State, version uint64) tree[*table] {
+func (tx *Tx) writeOnto(head *State, version uint64) tree[table] {
 	w := writer{tables: head.tables, version: version}
 	for _, t := range tx.written() {
 		w.open([]byte(t.name))

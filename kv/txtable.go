@@ -109,7 +109,7 @@ func (t *txTable) all(b Bounds) iter.Seq2[[]byte, []byte] {
 		}()
 		own, base := newWalk(&writes, b), newWalk(t.base, b)
 		for {
-			key, value, ok := merged(own, base)
+			key, value, ok := merged(&own, &base)
 			if last = key; !ok || !yield(key, value) {
 				return
 			}

@@ -5,7 +5,7 @@ import "chancery/kv/writeset"
 // writer makes the tables of a new state out of those of an older one. It holds
 // one table at a time, so the writes should come table by table.
 type writer struct {
-	tables  tree[*table]
+	tables  tree[table]
 	version uint64 // seqno of the transaction that writes
 	name    []byte // of the table in hand
 	keys    tree[Item]
@@ -42,19 +42,19 @@ func (w *writer) close() {
 	case w.keys.count == 0:
 		w.tables.remove(w.name)
 	default:
-		w.tables.put(&item[*table]{key: w.name, val: &table{keys: w.keys.freeze()}})
+		w.tables.put(&item[table]{key: w.name, val: table{keys: w.keys.freeze()}})
 	}
 	w.changed = false
 }
 
 // finish puts the last table back and returns them all.
-func (w *writer) finish() tree[*table] {
+func (w *writer) finish() tree[table] {
 	w.close()
 	return w.tables.freeze()
 }
 
 // with returns the tables of s after the writes of ws at the given seqno.
-func (s *State) with(ws writeset.WriteSet, version uint64) tree[*table] {
+func (s *State) with(ws writeset.WriteSet, version uint64) tree[table] {
 	w := writer{tables: s.tables, version: version}
 	for i := range ws {
 		m := &ws[i]
