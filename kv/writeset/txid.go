@@ -1,6 +1,7 @@
 package writeset
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -60,10 +61,10 @@ func ParseTxID(s string) (TxID, error) {
 func parsePositive(s string) (uint64, error) {
 	n, err := strconv.ParseUint(s, 10, 64)
 	if err != nil {
-		return 0, fmt.Errorf("is not a 64-bit decimal number: %w", err.(*strconv.NumError).Err)
+		return 0, fmt.Errorf("is not a 64-bit decimal number: %w", errors.Unwrap(err))
 	}
 	if n == 0 {
-		return 0, fmt.Errorf("is zero")
+		return 0, errors.New("is zero")
 	}
 	return n, nil
 }
