@@ -187,6 +187,7 @@ func (a *auditor) readFile(fsys durable.FS, f chunkFile, isLast bool) (err error
 // readEntries steps through a chunk.
 func (a *auditor) readEntries(r *chunkReader) error {
 	a.file, a.judged, a.positions = r.path, false, nil
+	begin := a.report.Bytes
 	for {
 		if err := a.ctx.Err(); err != nil {
 			return context.Cause(a.ctx)
@@ -194,7 +195,7 @@ func (a *auditor) readEntries(r *chunkReader) error {
 		at, first := r.off, r.next == r.first
 		e, err := r.read()
 		if err == io.EOF {
-			a.advance(r.frame.size - r.off)
+			a.advance(begin + r.frame.size - a.report.Bytes) // header and positions
 			return nil
 		}
 		if err != nil {
