@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 
+	"chancery/internal/durable"
 	"chancery/internal/durable/memfs"
 	"chancery/kv/writeset"
 )
@@ -148,6 +149,41 @@ func TestVerifyProgress(t *testing.T) {
 	}
 	if report.Entries != len(h.entries) || report.Opened != 0 {
 		t.Errorf("%d entries, %d opened", report.Entries, report.Opened)
+	}
+}
+
+// TestVerifyBesideTheWriter: auditing the directory of a node that runs.
+func TestVerifyBesideTheWriter(t *testing.T) {
+	h := newService(t, elliptic.P256())
+	for i := range 40 {
+		h.span(1, Flags(i%2)*ForceChunkAfter)
+	}
+	dir := t.TempDir()
+	d, err := OpenDir(durable.OS(), dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	spans := h.spans()
+	appendSpan(t, d, spans[0])
+	done := make(chan error, 1)
+	go func() {
+		_, err := drive(d, spans)
+		done <- err
+	}()
+	for running := true; running; {
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Fatal(err)
+			}
+			running = false
+		default:
+		}
+		r, err := Verify(context.Background(), durable.OS(), []string{dir}, VerifyOptions{Service: h.service})
+		if err != nil {
+			t.Fatalf("through %v: %v", r.Last, err)
+		}
 	}
 }
 

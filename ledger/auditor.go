@@ -56,14 +56,17 @@ func newAuditor(ctx context.Context, opts VerifyOptions) *auditor {
 	return a
 }
 
-// step checks one entry and what it changes. first and last say where in its chunk
-// it stands.
-func (a *auditor) step(e *Entry, at int64, first, last bool) error {
+// step checks one entry and what it changes. first says that its chunk begins with it.
+func (a *auditor) step(e *Entry, at int64, first bool) error {
 	a.offset = at
 	if err := a.checkView(e); err != nil {
 		return err
 	}
-	if err := a.checkFlags(e, first, last); err != nil {
+	if a.flagged && !first {
+		end := a.recent[len(a.recent)-1]
+		return &CorruptError{File: end.file, Offset: end.offset, Seqno: end.seqno, Reason: "it is flagged to end a chunk, and does not"}
+	}
+	if err := a.checkFlags(e, first); err != nil {
 		return a.violation(e, err)
 	}
 	a.report.Last, a.flagged = e.ID, e.Flags&ForceChunkAfter != 0
@@ -151,7 +154,7 @@ func (a *auditor) checkView(e *Entry) error {
 }
 
 // checkFlags compares an entry's flags with where it stands.
-func (a *auditor) checkFlags(e *Entry, first, last bool) error {
+func (a *auditor) checkFlags(e *Entry, first bool) error {
 	previous := a.report.Last
 	switch {
 	case e.Flags&ForceChunkBefore != 0 && !first:
@@ -160,8 +163,6 @@ func (a *auditor) checkFlags(e *Entry, first, last bool) error {
 		return fmt.Errorf("it is flagged to begin a chunk behind %v, which is not a signature", previous)
 	case e.Flags&ForceChunkAfter != 0 && !IsSignature(e.Public):
 		return errors.New("it is flagged to end a chunk, and is not a signature")
-	case e.Flags&ForceChunkAfter != 0 && !last:
-		return errors.New("it is flagged to end a chunk, and does not")
 	}
 	return nil
 }

@@ -34,19 +34,21 @@ func readFrame(f durable.File, path string, name chunkName) (chunkFrame, error) 
 	corrupt := func(format string, args ...any) (chunkFrame, error) {
 		return chunkFrame{}, &CorruptError{File: path, Reason: fmt.Sprintf(format, args...)}
 	}
+	// The header before the size: whoever closes the chunk meanwhile writes it last.
+	var header [chunkHeaderSize]byte
+	n, err := f.ReadAt(header[:], 0)
+	if err != nil && err != io.EOF {
+		return chunkFrame{}, fmt.Errorf("reading the header of %s: %w", path, err)
+	}
 	size, err := f.Size()
 	if err != nil {
 		return chunkFrame{}, fmt.Errorf("reading the size of %s: %w", path, err)
 	}
-	if size < chunkHeaderSize {
+	if n < chunkHeaderSize {
 		if name.last != 0 {
-			return corrupt("%d bytes, too short for a chunk", size)
+			return corrupt("%d bytes, too short for a chunk", n)
 		}
 		return chunkFrame{size: size, entries: chunkHeaderSize}, nil
-	}
-	var header [chunkHeaderSize]byte
-	if _, err := f.ReadAt(header[:], 0); err != nil {
-		return chunkFrame{}, fmt.Errorf("reading the header of %s: %w", path, err)
 	}
 	table := binary.LittleEndian.Uint64(header[:])
 	switch {

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"path/filepath"
 	"slices"
 
 	"chancery/internal/durable"
@@ -158,7 +160,7 @@ func (a *auditor) expect(f chunkFile) error {
 
 // readFile feeds one chunk to the auditor; isLast says that no other follows.
 func (a *auditor) readFile(fsys durable.FS, f chunkFile, isLast bool) (err error) {
-	file, err := fsys.Open(f.path)
+	file, f, err := openListed(fsys, f)
 	if err != nil {
 		return fmt.Errorf("opening a chunk: %w", err)
 	}
@@ -184,6 +186,26 @@ func (a *auditor) readFile(fsys durable.FS, f chunkFile, isLast bool) (err error
 	return err
 }
 
+// openListed opens a chunk that was listed. A node that is running may have closed and
+// renamed it since: then it is opened under its committed name.
+func openListed(fsys durable.FS, f chunkFile) (durable.File, chunkFile, error) {
+	file, err := fsys.Open(f.path)
+	if !errors.Is(err, fs.ErrNotExist) || f.name.committed {
+		return file, f, err
+	}
+	now, listErr := listChunks(fsys, filepath.Dir(f.path), nil)
+	if listErr != nil {
+		return nil, f, errors.Join(err, listErr)
+	}
+	for _, g := range now {
+		if g.name.committed && g.name.first == f.name.first {
+			file, err = fsys.Open(g.path)
+			return file, g, err
+		}
+	}
+	return nil, f, err
+}
+
 // readEntries steps through a chunk.
 func (a *auditor) readEntries(r *chunkReader) error {
 	a.file, a.judged, a.positions = r.path, false, nil
@@ -204,7 +226,7 @@ func (a *auditor) readEntries(r *chunkReader) error {
 		if !r.frame.complete() {
 			a.positions = append(a.positions, uint32(at))
 		}
-		if err := a.step(e, at, first, r.off == r.frame.entries); err != nil {
+		if err := a.step(e, at, first); err != nil {
 			a.judged = true
 			return err
 		}

@@ -133,7 +133,7 @@ func TestTreeProperties(t *testing.T) {
 		tree := New()
 		leaves := grow(tree, nil, 1)
 		t.Repeat(map[string]func(*rapid.T){
-			"append": func(t *rapid.T) { leaves = grow(tree, leaves, rapid.IntRange(1, 20).Draw(t, "n")) },
+			"append": func(t *rapid.T) { leaves = grow(tree, leaves, rapid.IntRange(1, 6).Draw(t, "n")) },
 			"truncate": func(t *rapid.T) {
 				n := rapid.IntRange(int(tree.First())+1, len(leaves)).Draw(t, "to")
 				tree.Truncate(uint64(n))
