@@ -249,3 +249,20 @@ func (a *App) bundle(e *Endpoint) (*linked, error) {
 	})
 	return l.linked, l.err
 }
+
+// CheckModules links every module of the modules table that r shows, and returns the
+// first error: an *Exception that names the module and the line.
+func CheckModules(r Reader) error {
+	texts := make(map[string]string)
+	var names []string
+	for k, v := range r.Range(modulesTable, kv.Bounds{}) {
+		texts[string(k)] = string(v)
+		names = append(names, string(k))
+	}
+	for _, name := range names {
+		if _, err := link(name, func(k string) (string, bool) { text, ok := texts[k]; return text, ok }); err != nil {
+			return err
+		}
+	}
+	return nil
+}

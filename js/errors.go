@@ -14,6 +14,10 @@ var ErrTimeout = errors.New("operation took too long to complete")
 // ErrHeap is the cause of an *Exception when the execution held more memory than its limit.
 var ErrHeap = errors.New("out of memory")
 
+// ErrNoExport is the cause of an *Exception when no function was called at all: the
+// module does not export it, or threw while it was evaluated.
+var ErrNoExport = errors.New("the module gave no function to call")
+
 // errStack is the cause of an *Exception when calls nested too deeply.
 var errStack = errors.New("stack overflow")
 

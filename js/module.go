@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path"
 	"strings"
@@ -65,7 +66,7 @@ func (s *sandbox) export(l *linked, module, name string) (goja.Callable, error) 
 	if exports == nil {
 		v, err := s.vm.RunProgram(l.program)
 		if err != nil {
-			return nil, err
+			return nil, s.evaluationFailure(module, err)
 		}
 		exports = v.(*goja.Object)
 		if s.loaded == nil {
@@ -75,13 +76,26 @@ func (s *sandbox) export(l *linked, module, name string) (goja.Callable, error) 
 	}
 	v := exports.Get(name)
 	if v == nil {
-		return nil, &Exception{setup: true, Reason: fmt.Sprintf("Failed to find export '%s' in module '%s'", name, module)}
+		return nil, &Exception{setup: true, cause: ErrNoExport, Reason: fmt.Sprintf("Failed to find export '%s' in module '%s'", name, module)}
 	}
 	f, ok := goja.AssertFunction(v)
 	if !ok {
-		return nil, &Exception{setup: true, Reason: fmt.Sprintf("Export '%s' of module '%s' is not a function", name, module)}
+		return nil, &Exception{setup: true, cause: ErrNoExport, Reason: fmt.Sprintf("Export '%s' of module '%s' is not a function", name, module)}
 	}
 	return f, nil
+}
+
+// evaluationFailure words what a module threw at its top level. What was stopped by a
+// limit stays what it is.
+func (s *sandbox) evaluationFailure(module string, err error) error {
+	var thrown *goja.Exception
+	if !errors.As(err, &thrown) {
+		return err
+	}
+	ex := s.exception(err)
+	ex.Reason = fmt.Sprintf("Failed to execute %s: %s", module, ex.Reason)
+	ex.cause = ErrNoExport
+	return ex
 }
 
 // compileScript compiles what wrap made.
