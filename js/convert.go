@@ -10,16 +10,6 @@ import (
 	"github.com/dop251/goja"
 )
 
-// converters are the functions of ccf itself that every context has.
-func (s *sandbox) converters() []named {
-	return []named{
-		{"strToBuf", s.strToBuf}, {"bufToStr", s.bufToStr},
-		{"jsonCompatibleToBuf", s.jsonToBuf}, {"bufToJsonCompatible", s.bufToJSON},
-		{"pemToId", s.pemToID}, {"tcbHexToPolicy", s.tcbHexToPolicy},
-		{"enableMetricsLogging", s.enableMetricsLogging}, {"enableUntrustedDateTime", s.enableUntrustedDateTime},
-	}
-}
-
 func (s *sandbox) strToBuf(c goja.FunctionCall) goja.Value {
 	return s.newBuffer([]byte(s.text1(c)))
 }

@@ -14,22 +14,22 @@ import (
 	"github.com/dop251/goja"
 )
 
-// cryptoObject makes ccf.crypto. Keys go in and out as PEM texts, data as
-// ArrayBuffers; error classes and texts are CCF's.
-func (s *sandbox) cryptoObject() *goja.Object {
-	return s.object([]named{
-		{"sign", s.sign}, {"verifySignature", s.verifySignature},
-		{"pubPemToJwk", s.pemToJWK(ecPublicToJWK)}, {"pemToJwk", s.pemToJWK(ecPrivateToJWK)},
-		{"pubRsaPemToJwk", s.pemToJWK(rsaPublicToJWK)}, {"rsaPemToJwk", s.pemToJWK(rsaPrivateToJWK)},
-		{"pubEddsaPemToJwk", s.pemToJWK(okpPublicToJWK)}, {"eddsaPemToJwk", s.pemToJWK(okpPrivateToJWK)},
-		{"pubJwkToPem", s.jwkToPEM(ecPublicFromJWK)}, {"jwkToPem", s.jwkToPEM(ecPrivateFromJWK)},
-		{"pubRsaJwkToPem", s.jwkToPEM(rsaPublicFromJWK)}, {"rsaJwkToPem", s.jwkToPEM(rsaPrivateFromJWK)},
-		{"pubEddsaJwkToPem", s.jwkToPEM(okpPublicFromJWK)}, {"eddsaJwkToPem", s.jwkToPEM(okpPrivateFromJWK)},
-		{"generateAesKey", s.generateAESKey}, {"generateRsaKeyPair", s.generateRSAKeyPair},
-		{"generateEcdsaKeyPair", s.generateECDSAKeyPair}, {"generateEddsaKeyPair", s.generateEdDSAKeyPair},
-		{"wrapKey", s.wrapKey}, {"unwrapKey", s.unwrapKey}, {"digest", s.digest},
-		{"isValidX509CertBundle", s.isValidCertBundle}, {"isValidX509CertChain", s.isValidCertChain},
-	}...)
+// cryptoMembers are the functions of ccf.crypto. Keys go in and out as PEM texts, data
+// as ArrayBuffers; error classes and texts are CCF's.
+var cryptoMembers = []member{
+	{name: "sign", f: (*sandbox).sign}, {name: "verifySignature", f: (*sandbox).verifySignature},
+	{name: "pubPemToJwk", f: pemToJWK(ecPublicToJWK)}, {name: "pemToJwk", f: pemToJWK(ecPrivateToJWK)},
+	{name: "pubRsaPemToJwk", f: pemToJWK(rsaPublicToJWK)}, {name: "rsaPemToJwk", f: pemToJWK(rsaPrivateToJWK)},
+	{name: "pubEddsaPemToJwk", f: pemToJWK(okpPublicToJWK)}, {name: "eddsaPemToJwk", f: pemToJWK(okpPrivateToJWK)},
+	{name: "pubJwkToPem", f: jwkToPEM(ecPublicFromJWK)}, {name: "jwkToPem", f: jwkToPEM(ecPrivateFromJWK)},
+	{name: "pubRsaJwkToPem", f: jwkToPEM(rsaPublicFromJWK)}, {name: "rsaJwkToPem", f: jwkToPEM(rsaPrivateFromJWK)},
+	{name: "pubEddsaJwkToPem", f: jwkToPEM(okpPublicFromJWK)}, {name: "eddsaJwkToPem", f: jwkToPEM(okpPrivateFromJWK)},
+	{name: "generateAesKey", f: (*sandbox).generateAESKey}, {name: "generateRsaKeyPair", f: (*sandbox).generateRSAKeyPair},
+	{name: "generateEcdsaKeyPair", f: (*sandbox).generateECDSAKeyPair},
+	{name: "generateEddsaKeyPair", f: (*sandbox).generateEdDSAKeyPair},
+	{name: "wrapKey", f: (*sandbox).wrapKey}, {name: "unwrapKey", f: (*sandbox).unwrapKey}, {name: "digest", f: (*sandbox).digest},
+	{name: "isValidX509CertBundle", f: (*sandbox).isValidCertBundle},
+	{name: "isValidX509CertChain", f: (*sandbox).isValidCertChain},
 }
 
 // bytesArg returns the content of an ArrayBuffer argument, not copied. The text is

@@ -37,8 +37,9 @@ type Exception struct {
 	// when there is none. Positions are those of the source as it was deployed.
 	Trace string
 
-	cause error
-	setup bool // the module or its export is missing, or does not compile
+	cause  error
+	prefix string // what stands before the thrown value in Reason
+	setup  bool   // the module or its export is missing, or does not compile
 }
 
 func (e *Exception) Error() string { return e.Reason }
@@ -94,12 +95,16 @@ const maxTrace = 32
 
 func traceOf(frames []goja.StackFrame) string {
 	var b strings.Builder
-	for i, f := range frames {
-		if i == maxTrace {
+	n := 0
+	for _, f := range frames {
+		p := f.Position()
+		if f.SrcName() == engineFile || p.Filename == "" && strings.HasPrefix(f.FuncName(), "chancery/") {
+			continue // ours
+		}
+		if n++; n > maxTrace {
 			b.WriteString("    ...\n")
 			break
 		}
-		p := f.Position()
 		if p.Filename == "" {
 			fmt.Fprintf(&b, "    at %s (native)\n", f.FuncName())
 			continue

@@ -3,9 +3,9 @@ package js
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"reflect"
+	"strings"
 
 	"github.com/dop251/goja"
 )
@@ -60,44 +60,87 @@ func endpointError(err error) *EndpointError {
 	return &EndpointError{Message: err.Error()}
 }
 
-func (a *App) execute(ctx context.Context, e *Endpoint, r *Request) (resp *Response, err error) {
+// execute runs an endpoint in the interpreter that it asks for: one that is kept for
+// its reuse key; one of its own where it changes built-ins; and otherwise a hardened
+// one, which many requests share one after another without seeing each other.
+func (a *App) execute(ctx context.Context, e *Endpoint, r *Request) (*Response, error) {
 	bundle, err := a.bundle(e)
 	if err != nil {
 		return nil, setupFailure(err)
 	}
+	switch {
+	case e.ReuseKey != "":
+		s := a.pool.take(e)
+		if s == nil {
+			s = newSandbox(false, appTable)
+		}
+		resp, err := a.runIn(ctx, s, bundle, e, r)
+		if err == nil && !s.spoiled {
+			a.pool.put(e, s)
+		}
+		return resp, err
+	case bundle.patches.Load():
+		return a.runIn(ctx, newSandbox(false, appTable), bundle, e, r)
+	}
+	s := hardenedIdlers.take()
+	resp, err := a.runIn(ctx, s, bundle, e, r)
+	if !s.spoiled {
+		hardenedIdlers.put(s)
+	}
+	if !changedBuiltIns(err) || r.Tx.Dirty() {
+		return resp, err
+	}
+	// What failed may be a change to a built-in, which is the application's right: see
+	// whether it ends otherwise in an interpreter of its own, and remember that.
+	again, err2 := a.runIn(ctx, newSandbox(false, appTable), bundle, e, r)
+	if err2 == nil || err2.Error() != err.Error() {
+		bundle.patches.Store(true)
+	}
+	return again, err2
+}
+
+func changedBuiltIns(err error) bool {
+	var thrown *Exception
+	return errors.As(err, &thrown) && refused.MatchString(strings.TrimPrefix(thrown.Reason, thrown.prefix))
+}
+
+// runIn runs an endpoint in an interpreter.
+func (a *App) runIn(ctx context.Context, s *sandbox, bundle *linked, e *Endpoint, r *Request) (resp *Response, err error) {
 	env := &Env{Tx: r.Tx, Access: e.access(), Limits: a.Options.Limits, Log: r.Log}
-	s, reused := a.pool.take(e)
-	if s == nil {
-		s = newSandbox(a.Options.Limits)
-		s.installHost()
+	var result goja.Value
+	respond := func() error {
+		if resp, err = s.response(result); err == nil {
+			resp.ApplyWrites, resp.Claims = s.request.apply, s.request.claims
+		}
+		return err
 	}
 	err = s.call(ctx, env, func() error {
 		s.request = &requestState{Request: r}
 		if r.Past != nil {
 			_ = s.ccf.Set("historicalState", s.stateObject(r.Past))
-		} else if reused {
+		} else if e.ReuseKey != "" {
 			_ = s.ccf.Delete("historicalState")
 		}
 		f, err := s.export(bundle, e.Module, e.Function)
 		if err != nil {
 			return setupFailure(err)
 		}
-		result, err := f(goja.Undefined(), s.requestObject(e, r))
-		if err != nil {
+		if result, err = f(goja.Undefined(), s.requestObject(e, r)); err != nil || isPromise(result) {
 			return err
+		}
+		return respond()
+	}, func() error {
+		if !isPromise(result) {
+			return nil
 		}
 		if result, err = s.settled(result); err != nil {
 			return err
 		}
-		if resp, err = s.response(result); err == nil {
-			resp.ApplyWrites, resp.Claims = s.request.apply, s.request.claims
-		}
-		return err
+		return respond()
 	})
 	if err != nil {
 		return nil, err
 	}
-	a.pool.put(e, s)
 	return resp, nil
 }
 
@@ -105,29 +148,32 @@ func (a *App) execute(ctx context.Context, e *Endpoint, r *Request) (resp *Respo
 func setupFailure(err error) error {
 	var thrown *Exception
 	if errors.As(err, &thrown) {
-		return &Exception{Reason: thrown.Reason, Trace: thrown.Trace, cause: thrown.cause, setup: true}
+		failed := *thrown
+		failed.setup = true
+		return &failed
 	}
 	return err
 }
 
 var promiseType = reflect.TypeFor[*goja.Promise]()
 
-// settled is the outcome of an async function's promise; other values stand for
-// themselves. Pending jobs have run when the function returned; what is still
-// unsettled then can never settle, since nothing outside the script can wake it.
-func (s *sandbox) settled(v goja.Value) (goja.Value, error) {
+func isPromise(v goja.Value) bool {
 	o, ok := v.(*goja.Object)
-	if !ok || o.ExportType() != promiseType {
-		return v, nil
-	}
-	p := o.Export().(*goja.Promise)
+	return ok && o.ExportType() == promiseType
+}
+
+// settled is the outcome of an async function's promise. Pending jobs have run when
+// the function returned; what is still unsettled then can never settle, since nothing
+// outside the script can wake it.
+func (s *sandbox) settled(v goja.Value) (goja.Value, error) {
+	p := v.(*goja.Object).Export().(*goja.Promise)
 	switch p.State() {
 	case goja.PromiseStateFulfilled:
 		return p.Result(), nil
 	case goja.PromiseStateRejected:
 		return nil, &Exception{Reason: s.text(p.Result()), Trace: s.stackOf(p.Result())}
 	}
-	return nil, &Exception{Reason: fmt.Sprintf("%s: the promise that the function returned can never settle", "Error")}
+	return nil, &Exception{Reason: "Error: the promise that the function returned can never settle"}
 }
 
 // stackOf is the stack property of an error object, "" for anything else.

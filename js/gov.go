@@ -30,15 +30,19 @@ func ValidateConstitution(source string) error {
 			return &Exception{Reason: fmt.Sprintf("%s does not export a function named %s: Failed to find export '%s' in module '%s'", name, w.name, w.name, name)}
 		}
 	}
-	s := newSandbox(Limits{}.withDefaults())
+	s := newSandbox(false, ccfTable)
 	env := &Env{Access: GovReadOnly}
 	return s.call(context.Background(), env, func() error {
-		exports, err := s.vm.RunProgram(m.linked.program)
+		v, err := s.vm.RunProgram(m.linked.program)
 		if err != nil {
 			return err
 		}
+		exports, _ := goja.AssertFunction(v)
 		for _, w := range want {
-			v := exports.(*goja.Object).Get(w.name)
+			v, err := exports(goja.Undefined(), s.vm.ToValue(w.name))
+			if err != nil {
+				return err
+			}
 			if _, ok := goja.AssertFunction(v); !ok {
 				return &Exception{Reason: fmt.Sprintf("%s exports %s, which is not a function", name, w.name)}
 			}
@@ -47,12 +51,7 @@ func ValidateConstitution(source string) error {
 			}
 		}
 		return nil
-	})
-}
-
-// govObject makes ccf.gov.
-func (s *sandbox) govObject() *goja.Object {
-	return s.object(named{"validateConstitution", s.validateConstitution})
+	}, nil)
 }
 
 func (s *sandbox) validateConstitution(c goja.FunctionCall) goja.Value {

@@ -43,20 +43,6 @@ type ProofStep struct {
 	Hash string
 }
 
-// installHost adds what only endpoints have: ccf.rpc, ccf.consensus, ccf.historical.
-func (s *sandbox) installHost() {
-	s.lazy(s.ccf, "rpc", func() *goja.Object {
-		return s.object(named{"setApplyWrites", s.setApplyWrites}, named{"setClaimsDigest", s.setClaimsDigest})
-	})
-	s.lazy(s.ccf, "consensus", func() *goja.Object {
-		return s.object(named{"getLastCommittedTxId", s.lastCommitted},
-			named{"getStatusForTxId", s.statusOf}, named{"getViewForSeqno", s.viewOf})
-	})
-	s.lazy(s.ccf, "historical", func() *goja.Object {
-		return s.object(named{"getStateRange", s.stateRange}, named{"dropCachedStates", s.dropStates})
-	})
-}
-
 func (s *sandbox) setApplyWrites(c goja.FunctionCall) goja.Value {
 	if len(c.Arguments) != 1 {
 		s.throwType("Passed %d arguments but expected 1", len(c.Arguments))
@@ -141,10 +127,10 @@ func (s *sandbox) stateRange(c goja.FunctionCall) goja.Value {
 	handle, first, last := integer(c.Arguments[0]), integer(c.Arguments[1]), integer(c.Arguments[2])
 	expiry := integer(c.Arguments[3])
 	if handle < 0 || first < 0 || last < 0 || expiry < 0 {
-		s.throwRange("Invalid handle or seqnos: cannot be negative")
+		s.throwRange("Invalid handle or seqno or expiry: cannot be negative")
 	}
 	if last < first {
-		s.throwInternal("Invalid range for historical query: end %d is before start %d", last, first)
+		s.throwInternal("Failed to get state range: Invalid range for historical query: end %d is before start %d", last, first)
 	}
 	const longest = 1 << 31 // seconds; more would overflow a Duration
 	states, ready, err := s.history().StateRange(uint64(handle), uint64(first), uint64(last), time.Duration(min(expiry, longest))*time.Second)

@@ -6,67 +6,64 @@ import (
 	"github.com/dop251/goja"
 )
 
-// native is a host function.
-type native = func(goja.FunctionCall) goja.Value
+// The host objects. They are filled in by init, since their functions may in turn make
+// interpreters.
+var (
+	ccfTable, appTable                     *hostTable // ccf in governance, in endpoints
+	cryptoTable, govTable, snpTable        *hostTable
+	consoleTable, kvTable, bodyTable       *hostTable
+	rpcTable, consensusTable, historyTable *hostTable
+)
 
-// install makes the globals of every context: ccf with its converters, its crypto and
-// gov parts, console, and snp_attestation. What only some contexts have is added for
-// the call.
-func (s *sandbox) install() {
-	ccf := s.vm.NewObject()
-	s.ccf = ccf
-	_ = ccf.Set("kv", s.vm.NewDynamicObject(&kvObject{s: s}))
-	s.functions(ccf, s.converters())
-	s.lazy(ccf, "crypto", s.cryptoObject)
-	s.lazy(ccf, "gov", s.govObject)
-	_ = s.vm.Set("ccf", ccf)
-	s.lazy(s.vm.GlobalObject(), "console", s.consoleObject)
-	s.lazy(s.vm.GlobalObject(), "snp_attestation", s.snpObject)
-}
-
-// named is a host function with the name that scripts call it by.
-type named struct {
-	name string
-	f    native
-}
-
-// functions puts functions on an object, in order.
-func (s *sandbox) functions(o *goja.Object, fs []named) {
-	for _, f := range fs {
-		_ = o.Set(f.name, f.f)
+func init() {
+	common := []member{
+		{name: "kv", object: func(s *sandbox) *goja.Object { return s.vm.NewDynamicObject(&kvObject{s: s}) }},
+		{name: "strToBuf", f: (*sandbox).strToBuf}, {name: "bufToStr", f: (*sandbox).bufToStr},
+		{name: "jsonCompatibleToBuf", f: (*sandbox).jsonToBuf}, {name: "bufToJsonCompatible", f: (*sandbox).bufToJSON},
+		{name: "pemToId", f: (*sandbox).pemToID}, {name: "tcbHexToPolicy", f: (*sandbox).tcbHexToPolicy},
+		{name: "enableMetricsLogging", f: (*sandbox).enableMetricsLogging},
+		{name: "enableUntrustedDateTime", f: (*sandbox).enableUntrustedDateTime},
+		part("crypto", func() *hostTable { return cryptoTable }), part("gov", func() *hostTable { return govTable }),
 	}
+	ccfTable = newTable(common...)
+	appTable = newTable(append(common[:len(common):len(common)],
+		part("rpc", func() *hostTable { return rpcTable }),
+		part("consensus", func() *hostTable { return consensusTable }),
+		part("historical", func() *hostTable { return historyTable }))...)
+	cryptoTable = newTable(cryptoMembers...)
+	govTable = newTable(member{name: "validateConstitution", f: (*sandbox).validateConstitution})
+	snpTable = newTable(member{name: "verifySnpAttestation", f: (*sandbox).verifySNP})
+	consoleTable = newTable(
+		member{name: "log", f: print(slog.LevelInfo)}, member{name: "info", f: print(slog.LevelInfo)},
+		member{name: "warn", f: print(slog.LevelWarn)}, member{name: "error", f: print(slog.LevelError)})
+	kvTable = newTable(kvMembers...)
+	bodyTable = newTable(
+		member{name: "text", f: (*sandbox).bodyText}, member{name: "json", f: (*sandbox).bodyJSON},
+		member{name: "arrayBuffer", f: (*sandbox).bodyBuffer})
+	rpcTable = newTable(
+		member{name: "setApplyWrites", f: (*sandbox).setApplyWrites}, member{name: "setClaimsDigest", f: (*sandbox).setClaimsDigest})
+	consensusTable = newTable(member{name: "getLastCommittedTxId", f: (*sandbox).lastCommitted},
+		member{name: "getStatusForTxId", f: (*sandbox).statusOf}, member{name: "getViewForSeqno", f: (*sandbox).viewOf})
+	historyTable = newTable(
+		member{name: "getStateRange", f: (*sandbox).stateRange}, member{name: "dropCachedStates", f: (*sandbox).dropStates})
 }
 
-// object returns a new object with the functions.
-func (s *sandbox) object(fs ...named) *goja.Object {
-	o := s.vm.NewObject()
-	s.functions(o, fs)
-	return o
+// part is a member that is a host object with members of its own.
+func part(name string, table func() *hostTable) member {
+	return member{name: name, object: func(s *sandbox) *goja.Object { return s.hostObject(table()) }}
 }
 
-// lazy defines a property whose value is made when it is first used: most requests
-// use few of the host objects. From then on, or once assigned, it is a plain property.
-func (s *sandbox) lazy(o *goja.Object, name string, build func() *goja.Object) {
-	settle := func(v goja.Value) {
-		_ = o.DefineDataProperty(name, v, goja.FLAG_TRUE, goja.FLAG_TRUE, goja.FLAG_TRUE)
+// install gives the global object what every context has: ccf, console and
+// snp_attestation.
+func (s *sandbox) install(ccf *hostTable) {
+	s.ccf = s.hostObject(ccf)
+	global := s.vm.GlobalObject()
+	for _, g := range []struct {
+		name  string
+		value *goja.Object
+	}{{"ccf", s.ccf}, {"console", s.hostObject(consoleTable)}, {"snp_attestation", s.hostObject(snpTable)}} {
+		_ = global.Set(g.name, g.value)
 	}
-	get := s.vm.ToValue(func(goja.FunctionCall) goja.Value {
-		v := build()
-		settle(v)
-		return v
-	})
-	set := s.vm.ToValue(func(c goja.FunctionCall) goja.Value {
-		settle(c.Argument(0))
-		return goja.Undefined()
-	})
-	_ = o.DefineAccessorProperty(name, get, set, goja.FLAG_TRUE, goja.FLAG_TRUE)
-}
-
-// consoleObject makes console: its lines go to Env.Log.
-func (s *sandbox) consoleObject() *goja.Object {
-	return s.object(
-		named{"log", s.print(slog.LevelInfo)}, named{"info", s.print(slog.LevelInfo)},
-		named{"warn", s.print(slog.LevelWarn)}, named{"error", s.print(slog.LevelError)})
 }
 
 // maxLine bounds a line of the log.
@@ -74,8 +71,8 @@ const maxLine = 64 << 10
 
 // print joins its arguments with spaces: objects as JSON, errors and the rest as
 // String does.
-func (s *sandbox) print(level slog.Level) native {
-	return func(c goja.FunctionCall) goja.Value {
+func print(level slog.Level) func(*sandbox, goja.FunctionCall) goja.Value {
+	return func(s *sandbox, c goja.FunctionCall) goja.Value {
 		if s.env == nil || s.env.Log == nil {
 			return goja.Undefined()
 		}
@@ -100,8 +97,5 @@ func (s *sandbox) printed(v goja.Value) string {
 	if !ok || o.ClassName() == "Error" {
 		return v.String()
 	}
-	if text := s.stringify(v); goja.IsString(text) {
-		return text.String()
-	}
-	return v.String()
+	return s.stringify(v).String()
 }

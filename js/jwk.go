@@ -22,8 +22,8 @@ type jwk map[string]string
 var jwkMembers = []string{"crv", "d", "dp", "dq", "e", "kid", "kty", "n", "p", "q", "qi", "x", "y"}
 
 // pemToJWK makes the function (pem, kid?) for one kind of key.
-func (s *sandbox) pemToJWK(convert func(pem string) (jwk, error)) native {
-	return func(c goja.FunctionCall) goja.Value {
+func pemToJWK(convert func(pem string) (jwk, error)) func(*sandbox, goja.FunctionCall) goja.Value {
+	return func(s *sandbox, c goja.FunctionCall) goja.Value {
 		if n := len(c.Arguments); n != 1 && n != 2 {
 			s.throwType("Passed %d arguments, but expected 1 or 2", n)
 		}
@@ -45,8 +45,8 @@ func (s *sandbox) pemToJWK(convert func(pem string) (jwk, error)) native {
 }
 
 // jwkToPEM makes the function (jwk) for one kind of key.
-func (s *sandbox) jwkToPEM(convert func(jwk) (string, error)) native {
-	return func(c goja.FunctionCall) goja.Value {
+func jwkToPEM(convert func(jwk) (string, error)) func(*sandbox, goja.FunctionCall) goja.Value {
+	return func(s *sandbox, c goja.FunctionCall) goja.Value {
 		s.arity(c, 1)
 		pem, err := convert(s.jwkArg(c.Arguments[0]))
 		if err != nil {

@@ -8,13 +8,6 @@ import (
 	"chancery/kv"
 )
 
-// kvClass is what the map handles of one interpreter share: the methods, made once,
-// and the prototype with the size getter.
-type kvClass struct {
-	proto   *goja.Object
-	methods [7]goja.Value
-}
-
 // handle is one map as a script sees it: an object with CCF's members. The table that
 // it stands for is in the Go value, where the script cannot change it.
 type handle struct {
@@ -23,15 +16,18 @@ type handle struct {
 	past  Reader // the transaction of the past that it reads; nil: the current one
 }
 
-// kvMethods are the own properties of a handle beside _map_name.
-var kvMethods = [7]string{"has", "get", "getVersionOfPreviousWrite", "set", "delete", "clear", "forEach"}
+// kvMembers are the methods of a handle.
+var kvMembers = []member{
+	{name: "has", f: (*sandbox).kvHas}, {name: "get", f: (*sandbox).kvGet},
+	{name: "getVersionOfPreviousWrite", f: (*sandbox).kvVersion},
+	{name: "set", f: (*sandbox).kvSet}, {name: "delete", f: (*sandbox).kvDelete},
+	{name: "clear", f: (*sandbox).kvClear}, {name: "forEach", f: (*sandbox).kvForEach},
+}
 
 // Get returns an own property of the handle.
 func (h *handle) Get(name string) goja.Value {
-	for i, m := range kvMethods {
-		if m == name {
-			return h.s.kv.methods[i]
-		}
+	if i, ok := kvTable.index[name]; ok {
+		return h.s.function(&kvTable.members[i])
 	}
 	if name == "_map_name" {
 		return h.s.vm.ToValue(h.table)
@@ -39,9 +35,17 @@ func (h *handle) Get(name string) goja.Value {
 	return nil
 }
 
-// Has, Keys, Set and Delete make the handle an object that cannot be changed.
+// Keys lists the own properties.
+func (h *handle) Keys() []string {
+	out := []string{"_map_name"}
+	for _, m := range kvTable.members {
+		out = append(out, m.name)
+	}
+	return out
+}
+
+// Has, Set and Delete make the handle an object that cannot be changed.
 func (h *handle) Has(name string) bool        { return h.Get(name) != nil }
-func (h *handle) Keys() []string              { return append([]string{"_map_name"}, kvMethods[:]...) }
 func (h *handle) Set(string, goja.Value) bool { return false }
 func (h *handle) Delete(string) bool          { return false }
 
@@ -78,27 +82,26 @@ func (s *sandbox) newHandle(table string, past Reader) *goja.Object {
 	if _, ok := s.env.Access.rightsOf(table); !ok {
 		s.abort(&abort{reservedName(table)})
 	}
-	s.initHandles()
 	o := s.vm.NewDynamicObject(&handle{s: s, table: table, past: past})
-	_ = o.SetPrototype(s.kv.proto)
+	_ = o.SetPrototype(s.handleProto())
 	return o
 }
 
-// initHandles makes what the handles of this interpreter share.
-func (s *sandbox) initHandles() {
-	if s.kv.proto != nil {
-		return
+// handleProto is the prototype of the handles, with the size getter.
+func (s *sandbox) handleProto() *goja.Object {
+	if s.kvProto == nil {
+		s.kvProto = s.vm.NewObject()
+		readOnly := s.vm.ToValue(func(goja.FunctionCall) goja.Value {
+			s.throwType("no setter for property")
+			return nil
+		}).(*goja.Object)
+		get := s.vm.ToValue(s.kvSize).(*goja.Object)
+		_ = s.kvProto.DefineAccessorProperty("size", get, readOnly, goja.FLAG_TRUE, goja.FLAG_FALSE)
+		s.settle(get)
+		s.settle(readOnly)
+		s.settle(s.kvProto)
 	}
-	s.kv.methods = [7]goja.Value{
-		s.vm.ToValue(s.kvHas), s.vm.ToValue(s.kvGet), s.vm.ToValue(s.kvVersion),
-		s.vm.ToValue(s.kvSet), s.vm.ToValue(s.kvDelete), s.vm.ToValue(s.kvClear), s.vm.ToValue(s.kvForEach),
-	}
-	s.kv.proto = s.vm.NewObject()
-	readOnly := s.vm.ToValue(func(goja.FunctionCall) goja.Value {
-		s.throwType("no setter for property")
-		return nil
-	})
-	_ = s.kv.proto.DefineAccessorProperty("size", s.vm.ToValue(s.kvSize), readOnly, goja.FLAG_TRUE, goja.FLAG_FALSE)
+	return s.kvProto
 }
 
 var handleType = reflect.TypeFor[*handle]()

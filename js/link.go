@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/dop251/goja"
 	"github.com/evanw/esbuild/pkg/api"
@@ -74,11 +75,13 @@ func key(identity string) string {
 }
 
 // linked is one entry module with everything that it imports, as one script whose
-// value is an object with the entry's exports.
+// value is a function that returns the entry's exports by name.
 type linked struct {
 	program *goja.Program
 	inputs  []string // keys of the modules in it
 	exports []string // names that the entry exports
+
+	patches atomic.Bool // it changes built-ins, and needs an interpreter of its own
 }
 
 // loader returns the text of a module by its key; ok is false where there is none.
@@ -136,6 +139,7 @@ func link(entry string, load loader) (*linked, error) {
 		return nil, err
 	}
 	out := &linked{program: program, exports: exports}
+	out.patches.Store(patches.MatchString(script))
 	for k := range l.seen {
 		out.inputs = append(out.inputs, k)
 	}
@@ -186,7 +190,7 @@ func (l *linker) source(identity string) (string, error) {
 var errNotModule = errors.New("linking gave no script")
 
 // wrap turns esbuild's ES module into a script: a strict function, called at once,
-// that returns the exports. The source map comes along, so that positions are those of
+// that returns a function from names to exports. The source map comes along, so that positions are those of
 // the modules as they were deployed.
 func wrap(result api.BuildResult) (script string, names []string, err error) {
 	var code, sourceMap string
@@ -216,7 +220,7 @@ func wrap(result api.BuildResult) (script string, names []string, err error) {
 			return "", nil, errNotModule
 		}
 		names = o.Exports
-		exports = exportObject(code[i+len("export {"):])
+		exports = exportCases(code[i+len("export {"):])
 		code = code[:i]
 	}
 	if sourceMap != "" {
@@ -226,11 +230,11 @@ func wrap(result api.BuildResult) (script string, names []string, err error) {
 		}
 		sourceMap = mapped
 	}
-	return "(function () { \"use strict\";\n" + code + "\nreturn {__proto__: null, " + exports + "};\n})()" + sourceMap, names, nil
+	return "(function () { \"use strict\";\n" + code + "\nreturn (name) => { switch (name) { " + exports + "} };\n})()" + sourceMap, names, nil
 }
 
-// exportObject turns "a, b as c };" into the properties '["a"]: a, ["c"]: b'.
-func exportObject(list string) string {
+// exportCases turns "a, b as c };" into the cases of a switch over names.
+func exportCases(list string) string {
 	list, _, _ = strings.Cut(list, "}")
 	var b strings.Builder
 	for item := range strings.SplitSeq(list, ",") {
@@ -242,7 +246,7 @@ func exportObject(list string) string {
 		if !ok {
 			exported = local
 		}
-		fmt.Fprintf(&b, "[%q]: %s, ", strings.TrimSpace(exported), strings.TrimSpace(local))
+		fmt.Fprintf(&b, "case %q: return %s; ", strings.TrimSpace(exported), strings.TrimSpace(local))
 	}
 	return b.String()
 }

@@ -36,7 +36,7 @@ func Compile(name, source string) (*Module, error) {
 // json.RawMessage (parsed), Object, []any or goja.Value. The error is an *Exception,
 // or an error that ends the request where CCF would have thrown in C++.
 func (m *Module) Call(ctx context.Context, env Env, export string, args ...any) (Value, error) {
-	s := newSandbox(env.Limits.withDefaults())
+	s := newSandbox(false, ccfTable)
 	var out Value
 	err := s.call(ctx, &env, func() error {
 		if env.Extend != nil {
@@ -56,7 +56,7 @@ func (m *Module) Call(ctx context.Context, env Env, export string, args ...any) 
 		}
 		out = s.exported(result)
 		return nil
-	})
+	}, nil)
 	return out, err
 }
 
@@ -68,14 +68,17 @@ func (s *sandbox) export(l *linked, module, name string) (goja.Callable, error) 
 		if err != nil {
 			return nil, s.evaluationFailure(module, err)
 		}
-		exports = v.(*goja.Object)
+		exports, _ = goja.AssertFunction(v)
 		if s.loaded == nil {
-			s.loaded = make(map[*linked]*goja.Object, 1)
+			s.loaded = make(map[*linked]goja.Callable, 1)
 		}
 		s.loaded[l] = exports
 	}
-	v := exports.Get(name)
-	if v == nil {
+	v, err := exports(goja.Undefined(), s.vm.ToValue(name))
+	if err != nil {
+		return nil, err
+	}
+	if goja.IsUndefined(v) {
 		return nil, &Exception{setup: true, cause: ErrNoExport, Reason: fmt.Sprintf("Failed to find export '%s' in module '%s'", name, module)}
 	}
 	f, ok := goja.AssertFunction(v)
@@ -93,7 +96,8 @@ func (s *sandbox) evaluationFailure(module string, err error) error {
 		return err
 	}
 	ex := s.exception(err)
-	ex.Reason = fmt.Sprintf("Failed to execute %s: %s", module, ex.Reason)
+	ex.prefix = fmt.Sprintf("Failed to execute %s: ", module)
+	ex.Reason = ex.prefix + ex.Reason
 	ex.cause = ErrNoExport
 	return ex
 }

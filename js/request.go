@@ -78,7 +78,7 @@ func (s *sandbox) requestObject(e *Endpoint, r *Request) goja.Value {
 	_ = o.Set("route", "/app"+e.Path)
 	_ = o.Set("url", url)
 	_ = o.Set("params", params)
-	_ = o.Set("body", s.bodyObject())
+	_ = o.Set("body", s.hostObject(bodyTable))
 	_ = o.Set("caller", s.value(r.Caller))
 	return o
 }
@@ -90,23 +90,22 @@ func hostname(host string) any {
 	return host
 }
 
-// bodyObject is request.body. It is made once an interpreter, and reads the request
-// of the current call.
-func (s *sandbox) bodyObject() *goja.Object {
-	if s.body == nil {
-		s.body = s.object(
-			named{"text", s.bodyFunc(func(b []byte) goja.Value { return s.vm.ToValue(utf8Text(b)) })},
-			named{"json", s.bodyFunc(func(b []byte) goja.Value { return s.parseJSON(utf8Text(b)) })},
-			named{"arrayBuffer", s.bodyFunc(s.copied)})
-	}
-	return s.body
+// requestBody returns the body, for a function of request.body that takes no arguments.
+func (s *sandbox) requestBody(c goja.FunctionCall) []byte {
+	s.arity(c, 0)
+	return s.current().Body
 }
 
-func (s *sandbox) bodyFunc(f func(b []byte) goja.Value) native {
-	return func(c goja.FunctionCall) goja.Value {
-		s.arity(c, 0)
-		return f(s.current().Body)
-	}
+func (s *sandbox) bodyText(c goja.FunctionCall) goja.Value {
+	return s.vm.ToValue(utf8Text(s.requestBody(c)))
+}
+
+func (s *sandbox) bodyJSON(c goja.FunctionCall) goja.Value {
+	return s.parseJSON(utf8Text(s.requestBody(c)))
+}
+
+func (s *sandbox) bodyBuffer(c goja.FunctionCall) goja.Value {
+	return s.copied(s.requestBody(c))
 }
 
 // current returns the request that is being executed.

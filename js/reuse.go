@@ -30,24 +30,21 @@ func poolID(e *Endpoint) string {
 }
 
 // take returns a kept interpreter for the endpoint, nil where there is none.
-func (p *pool) take(e *Endpoint) (s *sandbox, ok bool) {
-	if e.ReuseKey == "" {
-		return nil, false
-	}
+func (p *pool) take(e *Endpoint) *sandbox {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	el := p.byID[poolID(e)]
 	if el == nil {
-		return nil, false
+		return nil
 	}
 	delete(p.byID, poolID(e))
-	return p.age.Remove(el).(*idle).s, true
+	return p.age.Remove(el).(*idle).s
 }
 
 // put keeps the interpreter of a request that ended well; others are dropped, since
 // they may have been stopped half way through anything.
 func (p *pool) put(e *Endpoint, s *sandbox) {
-	if e.ReuseKey == "" || p.limit <= 0 {
+	if p.limit <= 0 {
 		return
 	}
 	p.mu.Lock()

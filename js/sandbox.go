@@ -15,33 +15,75 @@ import (
 // sandbox is one interpreter with the ccf object in it. It is for one goroutine; only
 // stop is called from others.
 type sandbox struct {
-	vm     *goja.Runtime
-	ccf    *goja.Object
-	kv     kvClass
-	errs   errorClasses
-	json   struct{ stringify goja.Callable } // JSON.stringify as it was before the script
-	quiet  bool                              // enableMetricsLogging(false)
-	body   *goja.Object                      // request.body
-	loaded map[*linked]*goja.Object          // exports of the modules that have run
+	vm         *goja.Runtime
+	hardened   bool         // built-ins are frozen, globals are made anew for each call
+	base       *goja.Object // the global object that has the built-ins
+	errs       errorClasses
+	intrinsics intrinsics
+	functions  map[*member]goja.Value // host functions made so far
+	kvProto    *goja.Object           // prototype of map handles
 
-	// Set for the duration of one call by enter, cleared after it: nothing that the
-	// script kept can reach the transaction of a call that is over.
+	// enter is a JavaScript function that calls its argument, main the native function
+	// that runs body: what runs below it is one run of the engine, whose stack is
+	// allocated once.
+	enter goja.Callable
+	main  goja.Value
+	body  func()
+
+	// For the call that runs, or for all calls where globals are kept.
+	ccf    *goja.Object
+	loaded map[*linked]goja.Callable // modules that have run
+	quiet  bool                      // enableMetricsLogging(false)
+	chains map[*goja.Object]int      // depth of proxies and bound functions
+	joins  int                       // nested conversions of arrays to strings
+
+	// Set for the duration of one call, cleared after it: nothing that the script kept
+	// can reach the transaction of a call that is over.
 	env     *Env
 	request *requestState
+	limits  Limits
 	started time.Time
 	stopAt  time.Time
+	ticks   uint
+	slot    uint8 // by which the watchdog tells calls apart
+
+	// spoiled: the last call was stopped, or may yet be; the interpreter is not to be
+	// used again.
+	spoiled bool
 
 	// cause is why the execution is to stop; set once a call, by whoever comes first.
 	cause atomic.Pointer[error]
 }
 
-// newSandbox makes an interpreter with the parts that every context has.
-func newSandbox(l Limits) *sandbox {
-	s := &sandbox{vm: goja.New()}
-	s.vm.SetMaxCallStackSize(l.maxCallDepth())
+// intrinsics are built-ins as they were before any script ran.
+type intrinsics struct {
+	freeze    goja.Callable
+	stringify native // JSON.stringify
+}
+
+var enterProgram = goja.MustCompile(engineFile, "(function (main) { main(); })", true)
+
+// newSandbox makes an interpreter whose ccf object has the members of the table. In a
+// hardened one, scripts cannot change the built-ins, and install is left to each call.
+func newSandbox(hardened bool, ccf *hostTable) *sandbox {
+	s := &sandbox{vm: goja.New(), hardened: hardened, functions: make(map[*member]goja.Value)}
+	s.base = s.vm.GlobalObject()
 	s.vm.SetRandSource(randomFloat)
-	s.vm.SetParserOptions()
-	s.install()
+	s.captureErrors()
+	object := s.base.Get("Object").(*goja.Object)
+	s.intrinsics.freeze, _ = goja.AssertFunction(object.Get("freeze"))
+	s.intrinsics.stringify = nativeOf(s.base.Get("JSON").(*goja.Object).Get("stringify"))
+	s.guard()
+	s.enter, _ = goja.AssertFunction(s.must(s.vm.RunProgram(enterProgram)))
+	s.main = s.vm.ToValue(func(goja.FunctionCall) goja.Value {
+		s.body()
+		return goja.Undefined()
+	})
+	if hardened {
+		s.harden()
+	} else {
+		s.install(ccf)
+	}
 	return s
 }
 
@@ -80,41 +122,98 @@ func (s *sandbox) checkTime() {
 	if s.cause.Load() != nil {
 		panic(&goja.InterruptedError{})
 	}
-	if !s.stopAt.IsZero() && time.Now().After(s.stopAt) {
+	if s.env != nil && time.Now().After(s.stopAt) {
 		s.abort(ErrTimeout)
 	}
 }
 
+// tick is checkTime for functions that are called for each element of something.
+func (s *sandbox) tick() {
+	if s.ticks++; s.ticks%256 == 0 {
+		s.checkTime()
+	}
+}
+
 // call runs f, which evaluates script code, under env's limits, and words whatever it
-// throws. The returned error is nil, an *Exception, or an *abort.
-func (s *sandbox) call(ctx context.Context, env *Env, f func() error) (err error) {
+// throws. Promise jobs that f left behind run after it; then is called after those, if
+// f and they went well. The returned error is nil, an *Exception, or an *abort.
+func (s *sandbox) call(ctx context.Context, env *Env, f, then func() error) (err error) {
 	if err := ctx.Err(); err != nil {
 		return &Exception{Reason: err.Error(), cause: err}
 	}
-	limits := env.Limits.withDefaults()
-	s.env, s.started = env, time.Now()
-	s.stopAt = s.started.Add(limits.MaxExecutionTime)
-	s.cause.Store(nil)
-	timer := time.AfterFunc(limits.MaxExecutionTime, func() { s.stop(ErrTimeout) })
-	defer timer.Stop()
+	s.begin(env)
+	timer := time.AfterFunc(s.limits.MaxExecutionTime, func() { s.stop(ErrTimeout) })
+	late := func() bool { return !timer.Stop() }
 	if ctx.Done() != nil {
-		defer context.AfterFunc(ctx, func() { s.stop(context.Cause(ctx)) })()
+		stop := context.AfterFunc(ctx, func() { s.stop(context.Cause(ctx)) })
+		late = func() bool { return !timer.Stop() || !stop() }
 	}
-	defer watch(s, limits.MaxHeapBytes)()
+	done := watch(s)
 	defer func() {
+		done()
 		if r := recover(); r != nil {
 			err = &abort{message: fmt.Sprintf("internal error of the JavaScript engine: %v", r)}
+			s.spoiled = true
 		}
-		s.env, s.request = nil, nil
+		if late() || s.cause.Load() != nil || errors.Is(err, errStack) {
+			s.spoiled = true
+		}
+		s.end()
 	}()
-	return s.guarded(f)
+	return s.guarded(func() error {
+		if err := s.run(f); err != nil {
+			return err
+		}
+		return s.run(then)
+	})
+}
+
+func (s *sandbox) begin(env *Env) {
+	s.limits = env.Limits.withDefaults()
+	s.vm.SetMaxCallStackSize(s.limits.maxCallDepth())
+	s.env, s.started = env, time.Now()
+	s.stopAt = s.started.Add(s.limits.MaxExecutionTime)
+	s.cause.Store(nil)
+	s.ticks, s.joins = 0, 0
+	if s.hardened {
+		s.freshGlobals()
+	}
+}
+
+func (s *sandbox) end() {
+	s.env, s.request, s.body = nil, nil, nil
+	if s.hardened {
+		s.vm.SetGlobalObject(s.base)
+		s.ccf, s.loaded, s.chains, s.quiet = nil, nil, nil, false
+	}
+}
+
+// run runs f as one run of the engine, at whose end pending promise jobs run.
+func (s *sandbox) run(f func() error) error {
+	if f == nil {
+		return nil
+	}
+	var failed error
+	s.body = func() { failed = s.catch(f) }
+	var err error
+	inSlot(s.slot, func() { _, err = s.enter(goja.Undefined(), s.main) })
+	if failed != nil {
+		return failed
+	}
+	return err
+}
+
+// catch runs f and returns what it threw or returned.
+func (s *sandbox) catch(f func() error) (err error) {
+	if ex := s.try(func() { err = f() }); ex != nil {
+		return ex
+	}
+	return err
 }
 
 // guarded runs f and turns what it threw into the error that the caller gets.
-func (s *sandbox) guarded(f func() error) (err error) {
-	if ex := s.try(func() { err = f() }); ex != nil {
-		err = ex
-	}
+func (s *sandbox) guarded(f func() error) error {
+	err := s.catch(f)
 	if err == nil {
 		return nil
 	}

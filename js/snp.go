@@ -5,11 +5,6 @@ import "github.com/dop251/goja"
 // snpReportSize is the size of a raw SEV-SNP attestation report.
 const snpReportSize = 1184
 
-// snpObject makes snp_attestation.
-func (s *sandbox) snpObject() *goja.Object {
-	return s.object(named{"verifySnpAttestation", s.verifySNP})
-}
-
 // verifySNP checks its arguments as CCF does. Verification itself is the attestation
 // package's, which is not wired to applications yet: a report of the right form is
 // refused with an error that says so, never accepted.

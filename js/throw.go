@@ -27,32 +27,28 @@ func (s *sandbox) throw(class *goja.Object, format string, args ...any) {
 	panic(e)
 }
 
-func (s *sandbox) throwType(format string, args ...any) {
-	s.throw(s.class("TypeError", &s.errs.typ), format, args...)
-}
-func (s *sandbox) throwRange(format string, args ...any) {
-	s.throw(s.class("RangeError", &s.errs.rng), format, args...)
-}
-func (s *sandbox) throwSyntax(format string, args ...any) {
-	s.throw(s.class("SyntaxError", &s.errs.syntax), format, args...)
-}
+func (s *sandbox) throwType(format string, args ...any)   { s.throw(s.errs.typ, format, args...) }
+func (s *sandbox) throwRange(format string, args ...any)  { s.throw(s.errs.rng, format, args...) }
+func (s *sandbox) throwSyntax(format string, args ...any) { s.throw(s.errs.syntax, format, args...) }
+
+// throwInternal throws QuickJS's class for what went wrong inside the engine.
 func (s *sandbox) throwInternal(format string, args ...any) {
-	if s.errs.internal == nil {
-		v, err := s.vm.RunProgram(internalErrorClass)
-		if err != nil {
-			panic(err)
-		}
-		s.errs.internal = v.(*goja.Object)
-	}
 	s.throw(s.errs.internal, format, args...)
 }
 
-// class returns a built-in error constructor.
-func (s *sandbox) class(name string, cached **goja.Object) *goja.Object {
-	if *cached == nil {
-		*cached = s.vm.GlobalObject().Get(name).ToObject(s.vm)
+// captureErrors looks up the classes.
+func (s *sandbox) captureErrors() {
+	class := func(name string) *goja.Object { return s.vm.GlobalObject().Get(name).ToObject(s.vm) }
+	s.errs = errorClasses{typ: class("TypeError"), rng: class("RangeError"), syntax: class("SyntaxError")}
+	s.errs.internal = s.must(s.vm.RunProgram(internalErrorClass)).(*goja.Object)
+}
+
+// must unwraps what cannot fail while an interpreter is made.
+func (s *sandbox) must(v goja.Value, err error) goja.Value {
+	if err != nil {
+		panic(fmt.Sprintf("js: making an interpreter: %v", err)) // a programming error of this package
 	}
-	return *cached
+	return v
 }
 
 // Throw returns what a host function of Env.Extend panics with to throw an Error with

@@ -1,0 +1,102 @@
+package js
+
+import (
+	"strings"
+
+	"github.com/dop251/goja"
+)
+
+// guardCode wraps what compiles source text: eval and the function constructors, those
+// included that only a function's constructor property leads to. An eval through the
+// wrapper is an indirect one: it does not see the variables of its caller.
+func (s *sandbox) guardCode() {
+	s.wrap(s.base, "eval", func(old native) native {
+		return func(c goja.FunctionCall) goja.Value {
+			if text := c.Argument(0); goja.IsString(text) {
+				s.compilable(text.String())
+			}
+			return old(c)
+		}
+	})
+	check := func(args []goja.Value) {
+		parts := make([]string, len(args))
+		for i, a := range args {
+			parts[i] = a.String()
+		}
+		s.compilable(strings.Join(parts, "\n"))
+	}
+	s.wrapConstructor("Function", check)
+	for _, source := range []string{"(function* () {})", "(async function () {})"} {
+		f := s.must(s.vm.RunString(source)).(*goja.Object)
+		if old, ok := f.Get("constructor").(*goja.Object); ok && old != s.global("Function") {
+			s.constructor(old, check)
+		}
+	}
+}
+
+// compilable throws unless a parser may see the text.
+func (s *sandbox) compilable(text string) {
+	if len(text) > MaxSourceBytes {
+		s.throwSyntax("source is larger than %d bytes", MaxSourceBytes)
+	}
+	if err := scanText(text); err != nil {
+		s.throwSyntax("%s", err)
+	}
+}
+
+// guardRegExp bounds patterns, whose parsers recurse, and stops matching that has run
+// into the engine's limit on backtracking.
+func (s *sandbox) guardRegExp() {
+	s.wrapConstructor("RegExp", func(args []goja.Value) { s.pattern(arg(args, 0)) })
+	proto := s.proto("RegExp")
+	s.wrap(proto, "compile", func(old native) native {
+		return func(c goja.FunctionCall) goja.Value {
+			s.pattern(c.Argument(0))
+			return old(c)
+		}
+	})
+	for _, name := range []string{"exec", "test"} {
+		s.wrap(proto, name, s.timed)
+	}
+	for _, name := range []*goja.Symbol{goja.SymMatch, goja.SymMatchAll, goja.SymReplace, goja.SymSearch, goja.SymSplit} {
+		s.wrapSymbol(proto, name, s.timed)
+	}
+	for _, name := range []string{"match", "matchAll", "search"} {
+		s.wrap(s.proto("String"), name, func(old native) native {
+			return func(c goja.FunctionCall) goja.Value {
+				if goja.IsString(c.Argument(0)) {
+					s.pattern(c.Argument(0))
+				}
+				return old(c)
+			}
+		})
+	}
+}
+
+// pattern throws unless the text may be compiled as a regular expression.
+func (s *sandbox) pattern(v goja.Value) {
+	if _, ok := v.(*goja.Object); ok || goja.IsUndefined(v) {
+		return // a RegExp, whose pattern was checked, or something that becomes a short text
+	}
+	text := v.String()
+	if len(text) > maxPattern || patternDepth(text) > maxNesting {
+		s.throwSyntax("regular expression is too large or nests too deeply")
+	}
+}
+
+// patternDepth is an upper bound of the nesting of groups.
+func patternDepth(text string) int {
+	depth, deepest := 0, 0
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '\\':
+			i++
+		case '(':
+			depth++
+			deepest = max(deepest, depth)
+		case ')':
+			depth = max(depth-1, 0)
+		}
+	}
+	return deepest
+}
