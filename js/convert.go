@@ -117,10 +117,10 @@ func tcbPolicy(cpuidHex, tcbHex string) ([]tcbField, error) {
 // decodeHex decodes exactly len(dst) bytes; the texts are CCF's.
 func decodeHex(dst []byte, text string) error {
 	if len(text)%2 != 0 {
-		return fmt.Errorf("Input string '%s' is not of even length: %d", text, len(text))
+		return ccfText(fmt.Sprintf("Input string '%s' is not of even length: %d", text, len(text)))
 	}
 	if len(text) != 2*len(dst) {
-		return fmt.Errorf("Output container of size %d cannot fit decoded hex str %d", len(dst), len(text)/2)
+		return ccfText(fmt.Sprintf("Output container of size %d cannot fit decoded hex str %d", len(dst), len(text)/2))
 	}
 	if _, err := hex.Decode(dst, []byte(text)); err != nil {
 		return fmt.Errorf("decoding hex string %q: %w", text, err)

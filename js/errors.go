@@ -54,6 +54,11 @@ type abort struct{ message string }
 
 func (a *abort) Error() string { return a.message }
 
+// ccfText is an error whose text is CCF's, capitals and all.
+type ccfText string
+
+func (t ccfText) Error() string { return string(t) }
+
 // exception words an error of goja as an *Exception. It may run code of the script
 // (toString of the thrown value), so it is called while the limits are still armed.
 func (s *sandbox) exception(err error) *Exception {
@@ -66,7 +71,11 @@ func (s *sandbox) exception(err error) *Exception {
 	case errors.As(err, &deep):
 		return &Exception{Reason: "InternalError: stack overflow", Trace: traceOf(deep.Stack()), cause: errStack}
 	case errors.As(err, &thrown):
-		return &Exception{Reason: s.text(thrown.Value()), Trace: traceOf(thrown.Stack()), cause: thrown.Unwrap()}
+		reason := s.text(thrown.Value())
+		if s.cause.Load() != nil { // it ran out of a limit only now
+			return interruption(s.stopped(), traceOf(thrown.Stack()))
+		}
+		return &Exception{Reason: reason, Trace: traceOf(thrown.Stack()), cause: thrown.Unwrap()}
 	}
 	return &Exception{Reason: err.Error(), cause: err}
 }
@@ -85,7 +94,7 @@ func interruption(stopped error, trace string) *Exception {
 func (s *sandbox) text(v goja.Value) (text string) {
 	text = "[object]"
 	if v != nil {
-		_ = s.vm.Try(func() { text = v.String() })
+		_ = s.try(func() { text = v.String() })
 	}
 	return text
 }

@@ -179,7 +179,7 @@ func (s *sandbox) settled(v goja.Value) (goja.Value, error) {
 // stackOf is the stack property of an error object, "" for anything else.
 func (s *sandbox) stackOf(v goja.Value) (stack string) {
 	if o, ok := v.(*goja.Object); ok && o.ClassName() == "Error" {
-		_ = s.vm.Try(func() { stack = o.Get("stack").String() })
+		_ = s.try(func() { stack = o.Get("stack").String() })
 	}
 	return stack
 }

@@ -75,7 +75,7 @@ func encode64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) 
 func (k jwk) kind(want string) error {
 	switch kty, ok := k["kty"]; {
 	case !ok:
-		return errors.New("Missing required field 'kty'")
+		return ccfText("Missing required field 'kty'")
 	case kty != "EC" && kty != "RSA" && kty != "OKP":
 		return fmt.Errorf("%q is not convertible to JsonWebKeyType", kty)
 	case kty != want:
@@ -88,7 +88,7 @@ func (k jwk) kind(want string) error {
 func (k jwk) bytes(member string) ([]byte, error) {
 	v, ok := k[member]
 	if !ok {
-		return nil, fmt.Errorf("Missing required field '%s'", member)
+		return nil, ccfText("Missing required field '" + member + "'")
 	}
 	b, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(v, "="))
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 
 // CCF's texts for keys of the wrong family, as far as they are known.
 var (
-	errNotEC  = errors.New("Cannot construct ECPublicKey_OpenSSL from non-EC key")
+	errNotEC  = ccfText("Cannot construct ECPublicKey_OpenSSL from non-EC key")
 	errNotRSA = errors.New("not an RSA key")
 	errNotOKP = errors.New("not an Ed25519 or X25519 key")
 )

@@ -20,14 +20,14 @@ const (
 
 // bytesPerCall is what one JavaScript call counts against MaxStackBytes. QuickJS
 // spends a few hundred bytes of native stack on one; goja counts calls instead.
-const bytesPerCall = 256
+const bytesPerCall = 512
 
 // Limits bound one execution. The zero value of a field means its default.
 type Limits struct {
 	// MaxHeapBytes bounds the memory that the execution may hold, approximately: see
 	// the package comment.
 	MaxHeapBytes uint64
-	// MaxStackBytes bounds the depth of calls, at 256 bytes each.
+	// MaxStackBytes bounds the depth of calls, at 512 bytes each.
 	MaxStackBytes uint64
 	// MaxExecutionTime bounds the wall clock time of one call, conversion of its
 	// arguments and its result included.
