@@ -157,6 +157,8 @@ func compareAnswer(t *testing.T, want answer, got *Response, err error) {
 	}
 }
 
+var hexes = regexp.MustCompile(`\b[0-9a-f]{64}\b`)
+
 // blank replaces what the recording replaced: times and the headers of PEM texts.
 func blank(body []byte) []byte {
 	body = regexp.MustCompile(`-----BEGIN ([A-Z ]+)-----`).ReplaceAll(body, []byte("<begin $1>"))
