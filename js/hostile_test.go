@@ -80,13 +80,13 @@ var hostile = map[string]string{
 }
 
 func TestHostile(t *testing.T) {
-	const limit = 500 * time.Millisecond
+	const limit = 200 * time.Millisecond
 	for name, code := range hostile {
 		t.Run(name, func(t *testing.T) {
 			st := deploy(t, map[string]map[string]any{"GET /x": endpoint("x.js", "x")},
 				map[string]string{"/x.js": "export function x() { " + code + " }"})
 			tx := st.Begin()
-			tx.Put(optionsTable, singleton, []byte(`{"max_execution_time_ms": 500, "max_heap_bytes": 104857600, "max_stack_bytes": 1048576}`))
+			tx.Put(optionsTable, singleton, []byte(`{"max_execution_time_ms": 200, "max_heap_bytes": 104857600, "max_stack_bytes": 1048576}`))
 			app, err := load(tx)
 			if err != nil {
 				t.Fatal(err)

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"chancery/kv/writeset"
 )
 
 // leaks are pairs of handlers: what the first leaves behind must not reach the second.
@@ -119,6 +121,11 @@ func TestHeapNeighbours(t *testing.T) {
 export function greedy() { const a = []; for (;;) a.push(new Array(100).fill(a.length)); }
 export function busy() { const end = Date.now() + 1500; let n = 0; while (Date.now() < end) { n += [1, 2, 3].map((x) => x + 1).length; } return {body: n > 0}; }`
 	st := deploy(t, map[string]map[string]any{"GET /greedy": endpoint("x.js", "greedy"), "GET /busy": endpoint("x.js", "busy")}, map[string]string{"/x.js": source})
+	tx := st.Begin()
+	tx.Put(optionsTable, singleton, []byte(`{"max_execution_time_ms": 60000, "max_heap_bytes": 33554432, "max_stack_bytes": 1048576}`))
+	if _, err := st.Commit(tx, writeset.TxID{View: 2, Seqno: 2}); err != nil {
+		t.Fatal(err)
+	}
 	apps := new(Apps)
 	var wg sync.WaitGroup
 	for range 8 {

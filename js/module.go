@@ -137,7 +137,7 @@ func inlineMap(text string) (string, error) {
 
 // syntaxError words an error of esbuild as QuickJS words a SyntaxError.
 func syntaxError(m api.Message) error {
-	e := &Exception{Reason: "SyntaxError: " + m.Text}
+	e := &Exception{Reason: "SyntaxError: " + strings.ReplaceAll(m.Text, namespace+":", "")}
 	if at := m.Location; at != nil {
 		file := strings.TrimPrefix(at.File, namespace+":")
 		e.Trace = fmt.Sprintf("    at %s:%d\n", path.Clean(file), at.Line)

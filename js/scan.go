@@ -242,6 +242,9 @@ func (s *scanner) slash() error {
 	case s.maybe:
 		return s.ambiguous(body)
 	}
+	if len(body) > maxPattern || patternDepth(body) > maxNesting {
+		return &nestingError{"a regular expression is too large or nests too deeply"}
+	}
 	s.at += len(body) + 2
 	s.value, s.maybe = true, false
 	return s.count()
@@ -258,9 +261,6 @@ func (s *scanner) ambiguous(body string) error {
 			open++
 		case ')', ']', '}':
 			open = max(open-1, 0)
-		case '"', '\'', '`':
-			// Code between divisions may hold a string, a regular expression any
-			// quote: go on behind the first slash, as for code, if the quotes pair.
 		}
 	}
 	for range open {
