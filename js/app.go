@@ -1,6 +1,7 @@
 package js
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -207,7 +208,9 @@ func (a *App) Match(method, path string) (Match, error) {
 		}
 	}
 	if len(hits) > 1 {
-		slices.Sort(hits)
+		slices.SortFunc(hits, func(a, b string) int { // the most general first
+			return cmp.Or(strings.Count(b, "{")-strings.Count(a, "{"), strings.Compare(a, b))
+		})
 		return Match{}, &AmbiguousError{Path: path, Templates: hits}
 	}
 	if m.Endpoint == nil {

@@ -106,7 +106,11 @@ func isTypedArray(o *goja.Object) bool {
 
 func (s *sandbox) responseHeaders(r *Response, headers *goja.Object) error {
 	for _, name := range headers.Keys() {
-		value := headers.Get(name).String()
+		v := headers.Get(name)
+		if _, ok := v.(*goja.Symbol); ok {
+			return invalid("header value type")
+		}
+		value := v.String()
 		if !validName(name) || !validValue(value) {
 			return invalid("header " + strings.ToValidUTF8(name, "?") + " is not valid in HTTP")
 		}
