@@ -74,8 +74,8 @@ func BuildCOSEReceipt(signature []byte, leaf Leaf, path []merkle.Step) ([]byte, 
 	if err != nil {
 		return nil, fmt.Errorf("building COSE receipt: %w", err)
 	}
-	if err := firstError(r.checkPaths()); err != nil {
-		return nil, fmt.Errorf("building COSE receipt: %w", err)
+	if c := r.checkPath(r.Proofs[0]); c.Err != nil {
+		return nil, fmt.Errorf("building COSE receipt: %w", c.Err)
 	}
 	return out, nil
 }
@@ -365,22 +365,30 @@ func VerifyCOSEReceipt(data []byte, service *x509.Certificate, want ...Expectati
 // A receipt of an earlier identity verifies under that identity's key, which
 // EndorsedKey finds.
 func (r *COSEReceipt) Verify(service crypto.PublicKey, want ...Expectation) error {
-	return firstError(r.Explain(service, want...))
+	return firstError(r.checks(service, want))
 }
 
 // Explain runs the checks of Verify, all of them, and returns each with its
 // outcome, in a fixed order.
 func (r *COSEReceipt) Explain(service crypto.PublicKey, want ...Expectation) []Check {
+	return runAll(r.checks(service, want))
+}
+
+func (r *COSEReceipt) checks(service crypto.PublicKey, want []Expectation) []func() Check {
 	e := expectations(want)
-	checks := []Check{r.checkKeyID(service)}
+	checks := []func() Check{func() Check { return r.checkKeyID(service) }}
 	for _, p := range r.Proofs {
 		id, err := p.Leaf.TxID()
-		checks = append(checks, checkTx(id, err == nil, e.tx),
-			checkClaims(func() (Digest, bool) { return *p.Leaf.Claims, true }, e.claims))
+		claims := func() (Digest, bool) { return *p.Leaf.Claims, true }
+		checks = append(checks,
+			func() Check { return checkTx(id, err == nil, e.tx) },
+			func() Check { return checkClaims(claims, e.claims) })
 	}
-	checks = append(checks, r.checkPaths()...)
 	for _, p := range r.Proofs {
-		checks = append(checks, r.checkSignature(service, p.Root()))
+		checks = append(checks, func() Check { return r.checkPath(p) })
+	}
+	for _, p := range r.Proofs {
+		checks = append(checks, func() Check { return r.checkSignature(service, p.Root()) })
 	}
 	return checks
 }
@@ -399,17 +407,13 @@ func (r *COSEReceipt) checkKeyID(service crypto.PublicKey) Check {
 	return c
 }
 
-func (r *COSEReceipt) checkPaths() []Check {
-	var checks []Check
-	for _, p := range r.Proofs {
-		c := Check{Name: "path", Detail: fmt.Sprintf("%d steps to the root at %v", len(p.Path), r.SignedAt)}
-		id, err := p.Leaf.TxID()
-		if err != nil || !pathInTree(p.Path, id.Seqno, r.SignedAt.Seqno) {
-			c.Detail, c.Err = "", fmt.Errorf("%w: %d steps from %v to the root at %v", ErrWrongPath, len(p.Path), id, r.SignedAt)
-		}
-		checks = append(checks, c)
+func (r *COSEReceipt) checkPath(p InclusionProof) Check {
+	c := Check{Name: "path", Detail: fmt.Sprintf("%d steps to the root at %v", len(p.Path), r.SignedAt)}
+	id, err := p.Leaf.TxID()
+	if err != nil || !pathInTree(p.Path, id.Seqno, r.SignedAt.Seqno) {
+		c.Detail, c.Err = "", fmt.Errorf("%w: %d steps from %v to the root at %v", ErrWrongPath, len(p.Path), id, r.SignedAt)
 	}
-	return checks
+	return c
 }
 
 func (r *COSEReceipt) checkSignature(service crypto.PublicKey, root Digest) Check {

@@ -55,14 +55,23 @@ type Check struct {
 	Err    error  // nil if it holds
 }
 
-// firstError returns the error of the first failed check.
-func firstError(checks []Check) error {
-	for _, c := range checks {
-		if c.Err != nil {
+// firstError runs checks up to the first that fails, and returns its error.
+func firstError(checks []func() Check) error {
+	for _, run := range checks {
+		if c := run(); c.Err != nil {
 			return c.Err
 		}
 	}
 	return nil
+}
+
+// runAll runs all checks.
+func runAll(checks []func() Check) []Check {
+	out := make([]Check, len(checks))
+	for i, run := range checks {
+		out[i] = run()
+	}
+	return out
 }
 
 // Verify reports whether r proves that its transaction is in the ledger of the
@@ -80,27 +89,31 @@ func firstError(checks []Check) error {
 //
 // What a certificate says of its validity is ignored, see ExpectValidAt.
 func (r *Receipt) Verify(service *x509.Certificate, want ...Expectation) error {
-	return firstError(r.Explain(service, want...))
+	return firstError(r.checks(service, want))
 }
 
 // Explain runs the checks of Verify, all of them, and returns each with its
 // outcome, in a fixed order.
 func (r *Receipt) Explain(service *x509.Certificate, want ...Expectation) []Check {
+	return runAll(r.checks(service, want))
+}
+
+func (r *Receipt) checks(service *x509.Certificate, want []Expectation) []func() Check {
 	e := expectations(want)
 	node, err := parsePEMCert(r.NodeCert)
 	if err != nil {
-		return []Check{{Name: "node certificate", Err: fmt.Errorf("%w: %w", ErrMalformedReceipt, err)}}
+		c := Check{Name: "node certificate", Err: fmt.Errorf("%w: %w", ErrMalformedReceipt, err)}
+		return []func() Check{func() Check { return c }}
 	}
 	id, named := r.TxID()
-	checks := []Check{
-		checkTx(id, named, e.tx),
-		checkClaims(r.Claims, e.claims),
-		r.checkNodeID(node),
-		r.checkChain(node, service, e.at),
-		r.checkPath(id),
-		r.checkRootSignature(node),
+	return []func() Check{
+		func() Check { return checkTx(id, named, e.tx) },
+		func() Check { return checkClaims(r.Claims, e.claims) },
+		func() Check { return r.checkNodeID(node) },
+		func() Check { return r.checkChain(node, service, e.at) },
+		func() Check { return r.checkPath(id) },
+		func() Check { return r.checkRootSignature(node) },
 	}
-	return checks
 }
 
 func checkTx(id TxID, named bool, want *TxID) Check {

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"chancery/internal/appbuild"
+	"chancery/internal/supervise"
+)
+
+func newApp(s streams) *cobra.Command {
+	return group("app", "Applications", newAppBuild(s), newAppDeploy(s))
+}
+
+func newAppBuild(s streams) *cobra.Command {
+	var out string
+	c := &cobra.Command{
+		Use:   "build DIR",
+		Short: "Make the bundle of an application: DIR/app.json and DIR/src",
+		Long: `Writes the bundle, {"metadata": ..., "modules": [...]}, as the governance action
+set_js_app takes it. TypeScript, and packages of node_modules, are linked in.`,
+		Args: exactly("DIR"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			bundle, err := appbuild.Build(args[0])
+			if err != nil {
+				return err
+			}
+			text, err := json.MarshalIndent(bundle, "", "  ")
+			if err != nil {
+				return err
+			}
+			return writeOut(s, out, append(text, '\n'))
+		},
+	}
+	c.Flags().StringVarP(&out, "output", "o", "", "file to write to, instead of standard output")
+	return c
+}
+
+func newAppDeploy(s streams) *cobra.Command {
+	var t target
+	return asMember(&t, &cobra.Command{
+		Use:   "deploy DIR",
+		Short: "Build an application and propose it to the service (set_js_app)",
+		Args:  exactly("DIR"),
+		RunE: func(c *cobra.Command, args []string) error {
+			bundle, err := appbuild.Build(args[0])
+			if err != nil {
+				return err
+			}
+			proposal, err := supervise.SetApp(bundle)
+			if err != nil {
+				return fmt.Errorf("writing the proposal: %w", err)
+			}
+			return propose(c.Context(), s, &t, proposal)
+		},
+	})
+}

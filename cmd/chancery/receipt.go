@@ -1,0 +1,199 @@
+package main
+
+import (
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"chancery/internal/identity"
+	"chancery/ledger"
+)
+
+func newReceipt(s streams) *cobra.Command {
+	return group("receipt", "Proofs that a transaction is in the ledger", newReceiptGet(s), newReceiptVerify(s))
+}
+
+func newReceiptGet(s streams) *cobra.Command {
+	var t target
+	var asCOSE bool
+	var out string
+	c := &cobra.Command{
+		Use:     "get TXID",
+		Short:   "Fetch the receipt of a transaction",
+		Example: "  chancery receipt get 2.15 > receipt.json",
+		Args:    exactly("TXID"),
+		RunE: func(c *cobra.Command, args []string) error {
+			id, err := parseTxID(args[0])
+			if err != nil {
+				return err
+			}
+			service, err := t.connect()
+			if err != nil {
+				return err
+			}
+			defer service.Close()
+			fetch := service.ReceiptBytes
+			if asCOSE {
+				fetch = service.COSEReceiptBytes
+			}
+			receipt, err := fetch(c.Context(), id)
+			if err != nil {
+				return err
+			}
+			return writeOut(s, out, receipt)
+		},
+	}
+	t.flags(c)
+	c.Flags().BoolVar(&asCOSE, "cose", false, "fetch the COSE receipt (binary)")
+	c.Flags().StringVarP(&out, "output", "o", "", "file to write to, instead of standard output")
+	return c
+}
+
+func newReceiptVerify(s streams) *cobra.Command {
+	var service, tx, claims string
+	c := &cobra.Command{
+		Use:   "verify FILE --service-cert PEM",
+		Short: "Check a receipt offline",
+		Long: `Checks a receipt, JSON or COSE, against a service's certificate: no network, no
+clock. It says for each link of the proof what was found. FILE may be - for
+standard input.`,
+		Example: "  chancery receipt verify receipt.json --service-cert service_cert.pem --tx 2.15",
+		Args:    exactly("FILE"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if service == "" {
+				return usagef("--service-cert is missing")
+			}
+			cert, err := readCertificate(service)
+			if err != nil {
+				return err
+			}
+			data, err := readReceipt(args[0])
+			if err != nil {
+				return err
+			}
+			var want []ledger.Expectation
+			if tx != "" {
+				id, err := parseTxID(tx)
+				if err != nil {
+					return err
+				}
+				want = append(want, ledger.ExpectTx(id))
+			}
+			if claims != "" {
+				digest, err := parseDigest(claims)
+				if err != nil {
+					return err
+				}
+				want = append(want, ledger.ExpectClaims(digest))
+			}
+			return verifyReceipt(s, data, cert, want)
+		},
+	}
+	c.Flags().StringVar(&service, "service-cert", "", "the service's certificate, PEM")
+	c.Flags().StringVar(&tx, "tx", "", "the transaction that it must be of")
+	c.Flags().StringVar(&claims, "claims", "", "the claims digest that it must carry, hex")
+	return c
+}
+
+// verifyReceipt checks a receipt of either form and prints the steps.
+func verifyReceipt(s streams, data []byte, service *x509.Certificate, want []ledger.Expectation) error {
+	if len(data) > 0 && data[0] != '{' {
+		r, err := ledger.ParseCOSEReceipt(data)
+		if err != nil {
+			return unverified{err}
+		}
+		return report(s, r.Explain(service.PublicKey, want...), r.Verify(service.PublicKey, want...))
+	}
+	r, err := ledger.ParseReceipt(data)
+	if err != nil {
+		return unverified{err}
+	}
+	return report(s, r.Explain(service, want...), r.Verify(service, want...))
+}
+
+// report prints each step of a verification, and its outcome.
+func report(s streams, steps []ledger.Check, outcome error) error {
+	for _, step := range steps {
+		if step.Err != nil {
+			fmt.Fprintf(s.out, "FAIL  %s\n", step.Name)
+			continue
+		}
+		fmt.Fprintf(s.out, "ok    %s: %s\n", step.Name, step.Detail)
+	}
+	if outcome != nil {
+		return unverified{outcome}
+	}
+	fmt.Fprintln(s.out, "the receipt is good")
+	return nil
+}
+
+// readReceipt reads a file, or standard input for "-".
+func readReceipt(name string) ([]byte, error) {
+	in := os.Stdin
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, fileError(name, err)
+		}
+		defer f.Close()
+		in = f
+	}
+	data, err := io.ReadAll(io.LimitReader(in, ledger.MaxReceiptSize+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", name, err)
+	}
+	return data, nil
+}
+
+func readCertificate(name string) (*x509.Certificate, error) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fileError(name, err)
+	}
+	cert, err := identity.ParseCertificate(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return cert, nil
+}
+
+func parseTxID(s string) (ledger.TxID, error) {
+	id, err := ledger.ParseTxID(s)
+	if err != nil {
+		return id, usageError{err}
+	}
+	return id, nil
+}
+
+func parseDigest(s string) (d ledger.Digest, err error) {
+	raw, err := hex.DecodeString(s)
+	if err != nil || len(raw) != len(d) {
+		return d, usagef("%q is not a digest: write 64 hex digits", s)
+	}
+	return ledger.Digest(raw), nil
+}
+
+// writeOut writes a result to a file, or to standard output.
+func writeOut(s streams, file string, data []byte) error {
+	if file == "" {
+		_, err := s.out.Write(data)
+		return err
+	}
+	return os.WriteFile(file, data, 0o644)
+}
+
+// indented returns JSON for reading.
+func indented(data []byte) ([]byte, error) {
+	var v any
+	if err := json.Unmarshal(data, &v); err != nil {
+		return nil, errors.Join(errors.New("the service's answer is not JSON"), err)
+	}
+	out, err := json.MarshalIndent(v, "", "  ")
+	return append(out, '\n'), err
+}

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"chancery/client"
+	"chancery/internal/supervise"
+)
+
+// target is the service that a command talks to, and as whom. What is not given comes
+// from the workspace of `chancery up`.
+type target struct {
+	workspace, url, serviceCert string
+	cert, key                   string
+	role                        string // name of the identity taken from the workspace
+}
+
+func (t *target) flags(c *cobra.Command) {
+	if t.role == "" {
+		t.role = "user0"
+	}
+	c.Flags().StringVar(&t.workspace, "workspace", "workspace", "the workspace of chancery up, for what is not given below")
+	c.Flags().StringVar(&t.url, "url", "", "a node of the service, https://host:port")
+	c.Flags().StringVar(&t.serviceCert, "service-cert", "", "the service's certificate, PEM")
+	c.Flags().StringVar(&t.cert, "cert", "", "your certificate, PEM")
+	c.Flags().StringVar(&t.key, "key", "", "your private key, PEM")
+}
+
+// fill completes what was not given on the command line.
+func (t *target) fill() error {
+	w := supervise.Workspace(t.workspace)
+	if t.url == "" {
+		url, err := w.URL()
+		if errors.Is(err, fs.ErrNotExist) {
+			return usagef("--url is missing, and there is no workspace %s", t.workspace)
+		} else if err != nil {
+			return err
+		}
+		t.url = url
+	}
+	if t.serviceCert == "" {
+		t.serviceCert = w.Common("service_cert.pem")
+	}
+	if (t.cert == "") != (t.key == "") {
+		return usagef("--cert and --key belong together")
+	}
+	if t.cert == "" {
+		cert := w.Common(t.role + "_cert.pem")
+		if _, err := os.Stat(cert); err == nil {
+			t.cert, t.key = cert, w.Common(t.role+"_privk.pem")
+		}
+	}
+	return nil
+}
+
+// connect returns a client; it connects with the first request.
+func (t *target) connect() (*client.Client, error) {
+	if err := t.fill(); err != nil {
+		return nil, err
+	}
+	service, err := readCertificate(t.serviceCert)
+	if err != nil {
+		return nil, err
+	}
+	cfg := client.Config{URLs: []string{t.url}, Service: service}
+	if t.cert != "" {
+		own, err := tls.LoadX509KeyPair(t.cert, t.key)
+		if err != nil {
+			return nil, fmt.Errorf("reading %s and %s: %w", filepath.Base(t.cert), filepath.Base(t.key), err)
+		}
+		cfg.Certificate = &own
+	}
+	return client.New(cfg)
+}

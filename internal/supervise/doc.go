@@ -1,0 +1,19 @@
+// Package supervise runs node processes from outside the TEE: `chancery up` is a
+// thin command over it.
+//
+// # Workspace
+//
+//	chancery.json                 {"version": 1, "url": "https://127.0.0.1:8000"}
+//	sandbox_common/               service_cert.pem, and of member0 and user0 the
+//	                              certificates and keys, named as CCF's sandbox names them
+//	sandbox_0/                    the node's working directory: config.json, out, err,
+//	                              ledger, Raft's files, the insecure key file
+//
+// # Steps
+//
+// Run makes what is missing and nothing twice: keys, the node process, the member's
+// activation, the user, the application, the opening of the service. A process that
+// was killed between two of them is taken up by the next Run. The node is started
+// with command Start until its service certificate exists, which it writes once the
+// genesis transaction is committed, and with Resume from then on.
+package supervise

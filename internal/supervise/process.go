@@ -1,0 +1,136 @@
+package supervise
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// stopWithin is how long a node may take to stop before it is killed.
+const stopWithin = 10 * time.Second
+
+// process is a running node.
+type process struct {
+	cmd   *exec.Cmd
+	ended chan struct{} // closed once the process is gone
+	err   error         // why; valid after ended
+}
+
+// start runs chanceryd in the node's directory, in a process group of its own, so that
+// Ctrl-C reaches this program alone. The node gets SIGTERM if this program dies.
+func (w Workspace) start(chanceryd string) (*process, error) {
+	if err := w.clearPID(); err != nil {
+		return nil, err
+	}
+	out, err := os.OpenFile(w.node("out"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("opening the node's log: %w", err)
+	}
+	cmd := exec.Command(chanceryd, "--config", "config.json")
+	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.Env = w.node(""), out, out, []string{}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	p := &process{cmd: cmd, ended: make(chan struct{})}
+	started := make(chan error)
+	go func() {
+		// Pdeathsig follows the thread that started the process, so it is kept.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			p.err = cmd.Wait()
+			close(p.ended)
+		}
+	}()
+	err = <-started
+	if closeErr := out.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return nil, fmt.Errorf("starting %s: %w", chanceryd, err)
+	}
+	return p, nil
+}
+
+// clearPID removes the PID file of a node that was killed.
+func (w Workspace) clearPID() error {
+	text, err := os.ReadFile(w.node("node.pid"))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading the PID file: %w", err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err == nil && pid > 0 {
+		if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); err == nil && strings.HasPrefix(filepath.Base(exe), "chanceryd") {
+			return fmt.Errorf("a node of this workspace still runs as process %d: stop it, or choose another --workspace", pid)
+		}
+	}
+	return os.Remove(w.node("node.pid"))
+}
+
+// stop ends the node: it signs what it has and exits.
+func (p *process) stop() error {
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("stopping the node: %w", err)
+	}
+	late := time.NewTimer(stopWithin)
+	defer late.Stop()
+	select {
+	case <-p.ended:
+	case <-late.C:
+		if err := p.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			return fmt.Errorf("killing the node: %w", err)
+		}
+		<-p.ended
+	}
+	if p.err != nil {
+		return fmt.Errorf("the node ended: %w", p.err)
+	}
+	return nil
+}
+
+// until runs step again and again until it succeeds, the node ends or ctx does.
+func (p *process) until(ctx context.Context, w Workspace, step func(context.Context) error) error {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := step(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-p.ended:
+			return fmt.Errorf("the node ended (%w); its log %s says:\n%s", orExit(p.err), w.node("out"), w.lastLines())
+		case <-ctx.Done():
+			return fmt.Errorf("%w; last: %w", context.Cause(ctx), err)
+		}
+	}
+}
+
+func orExit(err error) error {
+	if err == nil {
+		return errors.New("exit 0")
+	}
+	return err
+}
+
+// lastLines returns the end of the node's log.
+func (w Workspace) lastLines() string {
+	text, err := os.ReadFile(w.node("out"))
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(strings.TrimRight(string(text), "\n"), "\n")
+	return strings.Join(lines[max(0, len(lines)-5):], "\n")
+}

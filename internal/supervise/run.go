@@ -1,0 +1,175 @@
+package supervise
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"time"
+
+	"chancery/client"
+	"chancery/internal/appbuild"
+	"chancery/internal/durable"
+	"chancery/internal/identity"
+)
+
+// startWithin bounds the time from the node's start to the open service.
+const startWithin = 90 * time.Second
+
+// Options say what to run.
+type Options struct {
+	Workspace Workspace
+	// Chanceryd is the path of the node's program.
+	Chanceryd string
+	// Port is the port on 127.0.0.1.
+	Port int
+	// App is deployed when the service is opened, and again when Redeploy is set.
+	App      *appbuild.Bundle
+	Redeploy bool
+	// Opened is called once the service is open and serves.
+	Opened func(url string)
+}
+
+// Run starts or resumes a one-node service in the workspace, opens it, and returns
+// when ctx ends and the node has stopped, or with the error that ended it before.
+func Run(ctx context.Context, o Options) (err error) {
+	bind := net.JoinHostPort("127.0.0.1", strconv.Itoa(o.Port))
+	url := "https://" + bind
+	w := o.Workspace
+	if err := w.prepare(url, bind); err != nil {
+		return err
+	}
+	if err := w.makeKeys(time.Now()); err != nil {
+		return err
+	}
+	if err := w.clearPID(); err != nil {
+		return err
+	}
+	if err := w.writeConfig(bind); err != nil {
+		return err
+	}
+	p, err := w.start(o.Chanceryd)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.stop()) }()
+	starting, cancel := context.WithTimeoutCause(ctx, startWithin, fmt.Errorf("the service is not open after %v", startWithin))
+	defer cancel()
+	if err := open(starting, p, o, url); err != nil {
+		if ctx.Err() != nil {
+			return nil // interrupted
+		}
+		return err
+	}
+	o.Opened(url)
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-p.ended:
+		return fmt.Errorf("the node ended; its log %s says:\n%s", w.node("out"), w.lastLines())
+	}
+}
+
+// open takes the service from wherever it stands to open, with its application.
+func open(ctx context.Context, p *process, o Options, url string) error {
+	w := o.Workspace
+	var service *client.Client
+	var status string
+	err := p.until(ctx, w, func(ctx context.Context) error {
+		cert, err := readCertificate(w.Common("service_cert.pem"))
+		if err != nil {
+			return err
+		}
+		if service == nil {
+			if service, err = client.New(client.Config{URLs: []string{url}, Service: cert}); err != nil {
+				return err
+			}
+		}
+		info, err := service.ServiceInfo(ctx)
+		if err == nil {
+			status = info.Status
+		}
+		return err
+	})
+	if service != nil {
+		defer service.Close()
+	}
+	if err != nil {
+		return err
+	}
+	m, err := w.member(service)
+	if err != nil {
+		return err
+	}
+	var actions []action
+	if status != "Open" {
+		if err := m.Activate(ctx); err != nil {
+			return fmt.Errorf("activating member0: %w", err)
+		}
+		if actions, err = w.opening(); err != nil {
+			return err
+		}
+	}
+	if status != "Open" || o.Redeploy {
+		actions = append(actions, setApp(o.App))
+	}
+	if err := propose(ctx, m, actions); err != nil {
+		return err
+	}
+	return p.until(ctx, w, func(ctx context.Context) error {
+		_, err := service.Do(ctx, client.Request{Method: "GET", Path: "/node/ready/app"})
+		return err
+	})
+}
+
+// member signs as member0.
+func (w Workspace) member(service *client.Client) (*client.Member, error) {
+	cert, err := readCertificate(w.Common("member0_cert.pem"))
+	if err != nil {
+		return nil, err
+	}
+	key, err := identity.ReadECKey(durable.OS(), w.Common("member0_privk.pem"))
+	if err != nil {
+		return nil, fmt.Errorf("reading member0's key: %w", err)
+	}
+	return service.Member(cert, key)
+}
+
+// opening adds user0 and opens the service.
+func (w Workspace) opening() ([]action, error) {
+	user, err := os.ReadFile(w.Common("user0_cert.pem"))
+	if err != nil {
+		return nil, err
+	}
+	service, err := os.ReadFile(w.Common("service_cert.pem"))
+	if err != nil {
+		return nil, err
+	}
+	return []action{
+		{"set_user", object{"cert": string(user)}},
+		{"transition_service_to_open", object{"next_service_identity": string(service)}},
+	}, nil
+}
+
+func propose(ctx context.Context, m *client.Member, actions []action) error {
+	if len(actions) == 0 {
+		return nil
+	}
+	text, err := proposal(actions...)
+	if err != nil {
+		return err
+	}
+	p, err := m.Propose(ctx, text)
+	if err == nil && p.State == client.ProposalOpen {
+		p, err = m.Vote(ctx, p.ID, client.BallotYes)
+	}
+	if err != nil {
+		return fmt.Errorf("opening the service: %w", err)
+	}
+	if p.State != "Accepted" {
+		return fmt.Errorf("opening the service: the proposal is %s", p.State)
+	}
+	return nil
+}
