@@ -1,0 +1,248 @@
+package tests
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// sandbox is a service run by `chancery up` in a temporary directory.
+type sandbox struct {
+	t    *testing.T
+	dir  string // what the README calls "here"
+	port string
+	cmd  *exec.Cmd
+	out  *output
+}
+
+// output collects what a process prints and tells when a text has come.
+type output struct {
+	buf  bytes.Buffer
+	want string
+	seen chan struct{}
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.buf.Write(p)
+	if o.want != "" && strings.Contains(o.buf.String(), o.want) {
+		close(o.seen)
+		o.want = ""
+	}
+	return len(p), nil
+}
+
+// newSandbox lays out bin/ as `make build` does.
+func newSandbox(t *testing.T) *sandbox {
+	t.Helper()
+	s := &sandbox{t: t, dir: t.TempDir()}
+	if err := os.Mkdir(filepath.Join(s.dir, "bin"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"chancery", "chanceryd"} {
+		if err := os.Link(binary(t, name), filepath.Join(s.dir, "bin", name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, s.port, _ = net.SplitHostPort(ln.Addr().String())
+	if err := ln.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// up starts the service and waits until it is open.
+func (s *sandbox) up() {
+	s.t.Helper()
+	s.out = &output{want: "Ctrl-C stops it", seen: make(chan struct{})}
+	seen := s.out.seen
+	s.cmd = exec.Command(filepath.Join(s.dir, "bin", "chancery"), "up", "--port", s.port)
+	s.cmd.Dir, s.cmd.Stdout, s.cmd.Stderr = s.dir, s.out, s.out
+	if err := s.cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { _ = s.cmd.Process.Kill() })
+	ended := make(chan error, 1)
+	go func(c *exec.Cmd) { ended <- c.Wait() }(s.cmd)
+	select {
+	case <-seen:
+	case err := <-ended:
+		s.t.Fatalf("up ended: %v\n%s", err, s.out.buf.String())
+	case <-time.After(2 * time.Minute):
+		s.t.Fatal("up does not come up")
+	}
+	s.t.Cleanup(func() { s.killNode() })
+}
+
+// interrupt is Ctrl-C.
+func (s *sandbox) interrupt() {
+	s.t.Helper()
+	if err := s.cmd.Process.Signal(os.Interrupt); err != nil {
+		s.t.Fatal(err)
+	}
+	s.awaitEnd(s.cmd.Process.Pid)
+}
+
+// kill ends both processes at once.
+func (s *sandbox) kill() {
+	s.t.Helper()
+	node := s.nodePID()
+	_ = s.cmd.Process.Kill()
+	_ = syscall.Kill(node, syscall.SIGKILL)
+	s.awaitEnd(s.cmd.Process.Pid)
+	s.awaitEnd(node)
+}
+
+// nodePID reads the node's PID file.
+func (s *sandbox) nodePID() int {
+	text, err := os.ReadFile(filepath.Join(s.dir, "workspace", "sandbox_0", "node.pid"))
+	if err != nil {
+		return 0
+	}
+	var pid int
+	_, _ = fmt.Sscan(string(text), &pid)
+	return pid
+}
+
+func (s *sandbox) killNode() {
+	if pid := s.nodePID(); pid > 0 {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+}
+
+func (s *sandbox) awaitEnd(pid int) {
+	s.t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	late := time.After(30 * time.Second)
+	for running(pid) {
+		select {
+		case <-tick.C:
+		case <-late:
+			s.t.Fatalf("process %d does not end", pid)
+		}
+	}
+}
+
+// running says whether a process is there and no zombie.
+func running(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	return !strings.HasPrefix(rest, "Z")
+}
+
+// sh runs a script of the README, with its port replaced by the sandbox's.
+func (s *sandbox) sh(script string) string {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", strings.ReplaceAll(script, ":8000", ":"+s.port))
+	cmd.Dir = s.dir
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		s.t.Fatalf("%s\n%v\n%s", script, err, out)
+	}
+	return string(out)
+}
+
+// readme returns the README's shell blocks.
+func readme(t *testing.T) []string {
+	t.Helper()
+	text, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var blocks []string
+	for _, m := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(string(text), -1) {
+		blocks = append(blocks, m[1])
+	}
+	if len(blocks) != 2 {
+		t.Fatalf("the README has %d shell blocks, want 2", len(blocks))
+	}
+	return blocks
+}
+
+var txHeader = regexp.MustCompile(`(?i)x-ms-ccf-transaction-id: (\d+\.\d+)`)
+
+// TestREADME runs the README's commands, stops the service, kills it, and resumes it
+// each time: data, certificate and receipts stay what they were.
+func TestREADME(t *testing.T) {
+	if _, err := exec.LookPath("curl"); err != nil {
+		t.Skip("SKIPPED: the README's commands need curl")
+	}
+	blocks := readme(t)
+	s := newSandbox(t)
+	s.up()
+	out := s.sh(blocks[0])
+	if !strings.Contains(out, `{"msg":"hello"}`) {
+		t.Errorf("the record does not come back:\n%s", out)
+	}
+	m := txHeader.FindStringSubmatch(out)
+	if m == nil {
+		t.Fatalf("no transaction id in:\n%s", out)
+	}
+	setup := "TX=" + m[1] + "\n" + strings.Join(strings.Split(blocks[0], "\n")[:2], "\n") + "\n"
+	out = s.sh(setup + blocks[1])
+	for _, want := range []string{"the receipt is good", "service Open"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in:\n%s", want, out)
+		}
+	}
+	certificate := s.sh("cat workspace/sandbox_common/service_cert.pem")
+	for name, end := range map[string]func(){"Ctrl-C": s.interrupt, "kill -9": s.kill} {
+		end()
+		s.up()
+		if got := s.sh("cat workspace/sandbox_common/service_cert.pem"); got != certificate {
+			t.Errorf("after %s: another service certificate", name)
+		}
+		if out := s.sh(setup + "$CURL 'https://127.0.0.1:8000/app/log/private?id=1'"); !strings.Contains(out, "hello") {
+			t.Errorf("after %s: the record is gone: %s", name, out)
+		}
+		s.sh(setup + "bin/chancery receipt verify receipt.json --service-cert $W/service_cert.pem\nbin/chancery receipt get $TX -o again.json\nbin/chancery receipt verify again.json --service-cert $W/service_cert.pem")
+	}
+	t.Run("every byte of a receipt counts", func(t *testing.T) { s.mutateReceipt(t) })
+}
+
+// mutateReceipt replaces each byte of the receipt and has the program refuse it.
+func (s *sandbox) mutateReceipt(t *testing.T) {
+	path := filepath.Join(s.dir, "receipt.json")
+	good, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !json.Valid(good) {
+		t.Fatalf("no JSON: %s", good)
+	}
+	step := 1
+	if testing.Short() || raceEnabled {
+		step = 37
+	}
+	for i := 0; i < len(good); i += step {
+		bad := bytes.Clone(good)
+		bad[i] ^= 1
+		if err := os.WriteFile(filepath.Join(s.dir, "bad.json"), bad, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command("bin/chancery", "receipt", "verify", "bad.json", "--service-cert", "workspace/sandbox_common/service_cert.pem")
+		cmd.Dir = s.dir
+		if out, err := cmd.CombinedOutput(); cmd.ProcessState.ExitCode() != 5 {
+			t.Errorf("byte %d (%q for %q): %v\n%s", i, bad[i], good[i], err, out)
+		}
+	}
+}
