@@ -9,6 +9,8 @@ import (
 // ends the process. guard replaces those that a script could use against the node by
 // wrappers that check first. It runs once for each interpreter, before any script.
 func (s *sandbox) guard() {
+	s.replaced = make(map[*goja.Object]*goja.Object)
+	defer func() { s.replaced = nil }()
 	s.guardCode()
 	s.guardJSON()
 	s.guardStrings()
@@ -17,6 +19,7 @@ func (s *sandbox) guard() {
 	s.guardChains()
 	s.guardIterators()
 	s.guardRegExp()
+	s.guardErrors()
 }
 
 // Bounds of single operations of built-ins.
@@ -78,13 +81,14 @@ func (s *sandbox) like(f, old *goja.Object) {
 // prototype object and the static members are the old one's.
 func (s *sandbox) wrapConstructor(name string, check func(args []goja.Value)) {
 	if old := s.global(name); old != nil {
-		f := s.constructor(old, check)
+		f := s.constructor(old, check, nil)
 		_ = s.base.DefineDataProperty(name, f, goja.FLAG_TRUE, goja.FLAG_TRUE, goja.FLAG_FALSE)
 	}
 }
 
-// constructor makes the replacement of a constructor, and puts it into its prototype.
-func (s *sandbox) constructor(old *goja.Object, check func(args []goja.Value)) *goja.Object {
+// constructor makes the replacement of a constructor, and puts it into its prototype:
+// it calls check before the old one, and finish, unless nil, with the new object.
+func (s *sandbox) constructor(old *goja.Object, check func(args []goja.Value), finish func(*goja.Object)) *goja.Object {
 	var f *goja.Object
 	f = s.vm.ToValue(func(c goja.ConstructorCall) *goja.Object {
 		check(c.Arguments)
@@ -92,12 +96,20 @@ func (s *sandbox) constructor(old *goja.Object, check func(args []goja.Value)) *
 		if target == nil || target == f {
 			target = old
 		}
-		return s.construct(old, target, c.Arguments)
+		o := s.construct(old, target, c.Arguments)
+		if finish != nil {
+			finish(o)
+		}
+		return o
 	}).(*goja.Object)
 	s.like(f, old)
 	if parent := old.Prototype(); parent != nil {
+		if own, ok := s.replaced[parent]; ok {
+			parent = own
+		}
 		_ = f.SetPrototype(parent)
 	}
+	s.replaced[old] = f
 	for _, p := range old.GetOwnPropertyNames() {
 		if p != "name" && p != "length" && p != "prototype" {
 			_ = f.DefineDataProperty(p, old.Get(p), goja.FLAG_TRUE, goja.FLAG_TRUE, goja.FLAG_FALSE)

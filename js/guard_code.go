@@ -29,7 +29,7 @@ func (s *sandbox) guardCode() {
 	for _, source := range []string{"(function* () {})", "(async function () {})"} {
 		f := s.must(s.vm.RunString(source)).(*goja.Object)
 		if old, ok := f.Get("constructor").(*goja.Object); ok && old != s.global("Function") {
-			s.constructor(old, check)
+			s.constructor(old, check, nil)
 		}
 	}
 }

@@ -120,3 +120,24 @@ func TestNoExport(t *testing.T) {
 		t.Error("a function that throws was called")
 	}
 }
+
+// TestErrorStack: the stack property of errors has CCF's form.
+func TestErrorStack(t *testing.T) {
+	source := `class Mine extends TypeError { constructor(m) { super(m); this.name = "Mine"; } }
+const g = () => { throw new Mine("x"); };
+export function f() {
+  try { g(); } catch (e) { return [e.stack, String(e), e instanceof Mine && e instanceof TypeError && e instanceof Error, Error("y").message, Object.getPrototypeOf(TypeError) === Error, Object.keys(e).join()]; }
+}`
+	v, err := call(t, Env{}, source, "f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, i := range v.Items() {
+		got = append(got, i.String())
+	}
+	want := "    at <anonymous> (test:1)\n    at g (test:2)\n    at f (test:4)\n|Mine: x|true|y|true|name"
+	if s := strings.Join(got, "|"); s != want {
+		t.Errorf("got  %q\nwant %q", s, want)
+	}
+}

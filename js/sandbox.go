@@ -20,8 +20,9 @@ type sandbox struct {
 	base       *goja.Object // the global object that has the built-ins
 	errs       errorClasses
 	intrinsics intrinsics
-	functions  map[*member]goja.Value // host functions made so far
-	kvProto    *goja.Object           // prototype of map handles
+	functions  map[*member]goja.Value        // host functions made so far
+	kvProto    *goja.Object                  // prototype of map handles
+	replaced   map[*goja.Object]*goja.Object // constructors by what guard put in their place
 
 	// enter is a JavaScript function that calls its argument, main the native function
 	// that runs body: what runs below it is one run of the engine, whose stack is
