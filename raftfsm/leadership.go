@@ -41,11 +41,26 @@ func (r *Replica) assume(ctx context.Context) error {
 			return nil
 		}
 		if r.raft.State() == raft.Leader && r.raft.CurrentTerm() == term {
+			if err := r.checkTail(); err != nil {
+				r.halts(err)
+				return err
+			}
 			r.lead(term)
 			return nil
 		}
 	}
 	return nil
+}
+
+// checkTail judges what stands in the open chunk behind its last whole span, now that
+// Raft's log has refilled what it could. A torn write is overwritten by what comes;
+// anything else is damage, which is named and never cut.
+func (r *Replica) checkTail() error {
+	t := r.cfg.Ledger.Tail()
+	if t == nil || t.Torn {
+		return nil
+	}
+	return fmt.Errorf("the open chunk is damaged and Raft's log does not refill it: %w", &t.CorruptError)
 }
 
 // lead makes this node the primary of the view. The head becomes the last applied

@@ -5,11 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -53,15 +55,25 @@ func newSandbox(t *testing.T) *sandbox {
 			t.Fatal(err)
 		}
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, s.port, _ = net.SplitHostPort(ln.Addr().String())
-	if err := ln.Close(); err != nil {
-		t.Fatal(err)
-	}
+	s.port = freePort(t)
 	return s
+}
+
+// freePort returns a port that nothing listens on, below those that the system gives
+// to outgoing connections: the port must be free again and again.
+func freePort(t *testing.T) string {
+	t.Helper()
+	for range 100 {
+		port := strconv.Itoa(20000 + rand.IntN(12000))
+		if ln, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
+			if err := ln.Close(); err != nil {
+				t.Fatal(err)
+			}
+			return port
+		}
+	}
+	t.Fatal("no free port")
+	return ""
 }
 
 // up starts the service and waits until it is open.
@@ -100,6 +112,9 @@ func (s *sandbox) interrupt() {
 func (s *sandbox) kill() {
 	s.t.Helper()
 	node := s.nodePID()
+	if node <= 0 {
+		s.t.Fatal("the node has no PID file")
+	}
 	_ = s.cmd.Process.Kill()
 	_ = syscall.Kill(node, syscall.SIGKILL)
 	s.awaitEnd(s.cmd.Process.Pid)
