@@ -63,6 +63,7 @@ type conn struct {
 
 	shake sync.Once
 	ready atomic.Bool
+	begun atomic.Bool // a request has begun to arrive
 	ended sync.Once
 }
 
@@ -228,12 +229,20 @@ func (s *connSet) remove(c *conn) {
 	delete(s.conns, c)
 }
 
+// closeFresh closes the connections on which nothing was ever asked: http.Server would
+// wait five seconds for a first request on each.
+func (s *connSet) closeFresh() { s.close(func(c *conn) bool { return !c.begun.Load() }) }
+
 // closeAll closes every connection that is still open.
-func (s *connSet) closeAll() {
+func (s *connSet) closeAll() { s.close(func(*conn) bool { return true }) }
+
+func (s *connSet) close(which func(*conn) bool) {
 	s.mu.Lock()
 	left := make([]*conn, 0, len(s.conns))
 	for c := range s.conns {
-		left = append(left, c)
+		if which(c) {
+			left = append(left, c)
+		}
 	}
 	s.mu.Unlock()
 	for _, c := range left {

@@ -186,6 +186,11 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener, o InterfaceOptions)
 		DisableGeneralOptionsHandler: true,
 		Protocols:                    new(http.Protocols),
 		ErrorLog:                     slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		ConnState: func(c net.Conn, state http.ConnState) {
+			if c, ok := c.(*conn); ok && state == http.StateActive {
+				c.begun.Store(true)
+			}
+		},
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return context.WithValue(ctx, sessionKey{}, c.(*conn).session)
 		},
@@ -218,6 +223,7 @@ func (s *Server) run(ctx context.Context, hs *http.Server, l *listener) error {
 	}
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 	defer cancel()
+	l.conns.closeFresh()
 	if err := hs.Shutdown(drain); err != nil {
 		s.log.Warn("requests were cut off at the end of the drain time", "interface", l.in.opts.Name)
 	}
