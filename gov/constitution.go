@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strings"
 	"sync"
 	"time"
 
@@ -77,7 +76,7 @@ func (c *moduleCache) get(name, source string) (*js.Module, error) {
 	}
 	m, err := js.Compile(name, source)
 	if err != nil {
-		return nil, fmt.Errorf("Failed to compile %s: %w", name, err) //nolint:staticcheck // CCF's text
+		return nil, fmt.Errorf("Failed to compile %s: %w", name, err)
 	}
 	c.digest, c.module = digest, m
 	return m, nil
@@ -116,7 +115,7 @@ func thrownBy(err error) (*js.Exception, error) {
 		return nil, err
 	}
 	var thrown *js.Exception
-	if errors.As(err, &thrown) && !strings.HasPrefix(thrown.Reason, "Failed to find export") {
+	if errors.As(err, &thrown) && !errors.Is(err, js.ErrNoExport) {
 		return thrown, nil
 	}
 	return nil, failed("%s", err)

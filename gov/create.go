@@ -184,9 +184,9 @@ func addMember(tx tables.Writer, m NewMember) error {
 	}
 	switch {
 	case m.EncryptionKey == "" && m.RecoveryRole != "" && m.RecoveryRole != tables.NonParticipant:
-		return fmt.Errorf("Member %s cannot be added as recovery_role has a value set but no encryption public key is specified", id) //nolint:staticcheck // CCF's text
+		return fmt.Errorf("Member %s cannot be added as recovery_role has a value set but no encryption public key is specified", id)
 	case m.EncryptionKey != "" && m.RecoveryRole == tables.NonParticipant:
-		return fmt.Errorf("Recovery member %s cannot be added as with recovery role value of %s", id, m.RecoveryRole) //nolint:staticcheck // CCF's text
+		return fmt.Errorf("Recovery member %s cannot be added as with recovery role value of %s", id, m.RecoveryRole)
 	}
 	root, err := signedRoot(tx)
 	if err != nil {

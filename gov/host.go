@@ -78,9 +78,9 @@ func (c call) arity(n int) error {
 		return nil
 	}
 	if n == 0 {
-		return fmt.Errorf("Passed %d arguments but expected none", len(c.args)) //nolint:staticcheck // CCF's text
+		return fmt.Errorf("Passed %d arguments but expected none", len(c.args))
 	}
-	return fmt.Errorf("Passed %d arguments but expected %d", len(c.args), n) //nolint:staticcheck // CCF's text
+	return fmt.Errorf("Passed %d arguments but expected %d", len(c.args), n)
 }
 
 // pem is the text of an argument that must be an ArrayBuffer; nil when it is undefined.
@@ -110,7 +110,7 @@ func (h *host) triggerLedgerRekey(c call) (any, error) {
 		return nil, err
 	}
 	if err := rekey(h.tx, h.fx); err != nil {
-		return nil, fmt.Errorf("Failed to rekey ledger: %w", err) //nolint:staticcheck // CCF's text
+		return nil, fmt.Errorf("Failed to rekey ledger: %w", err)
 	}
 	return nil, nil
 }
@@ -128,10 +128,10 @@ func (h *host) transitionServiceToOpen(c call) (any, error) {
 		return nil, err
 	}
 	if next == nil {
-		return nil, fmt.Errorf("Proposal requires a service identity") //nolint:staticcheck // CCF's text
+		return nil, fmt.Errorf("Proposal requires a service identity")
 	}
 	if err := openService(h.tx, h.fx, previous, *next); err != nil {
-		return nil, fmt.Errorf("Unable to open service: %w", err) //nolint:staticcheck // CCF's text
+		return nil, fmt.Errorf("Unable to open service: %w", err)
 	}
 	return nil, nil
 }
@@ -150,7 +150,7 @@ func (h *host) triggerRecoverySharesRefresh(c call) (any, error) {
 		err = refreshShares(h.tx, h.fx)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("Unable to trigger recovery shares refresh: %w", err) //nolint:staticcheck // CCF's text
+		return nil, fmt.Errorf("Unable to trigger recovery shares refresh: %w", err)
 	}
 	return nil, nil
 }
@@ -172,14 +172,14 @@ func (h *host) shuffleSealedShares(call) (any, error) {
 	}
 	current, _, err := h.fx.LedgerSecrets()
 	if err != nil {
-		return nil, fmt.Errorf("Unable to shuffle sealed shares: %w", err) //nolint:staticcheck // CCF's text
+		return nil, fmt.Errorf("Unable to shuffle sealed shares: %w", err)
 	}
 	stored, err := previousStored(h.tx)
 	if err == nil {
 		err = sealShares(h.tx, current.Secret, stored)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("Unable to shuffle sealed shares: %w", err) //nolint:staticcheck // CCF's text
+		return nil, fmt.Errorf("Unable to shuffle sealed shares: %w", err)
 	}
 	return nil, nil
 }
@@ -190,7 +190,7 @@ func (h *host) latestLedgerSecretSeqno(c call) (any, error) {
 	}
 	current, _, err := h.fx.LedgerSecrets()
 	if err != nil {
-		return nil, fmt.Errorf("Failed to fetch latest ledger secret seqno: %w", err) //nolint:staticcheck // CCF's text
+		return nil, fmt.Errorf("Failed to fetch latest ledger secret seqno: %w", err)
 	}
 	return current.From, nil
 }
@@ -205,7 +205,7 @@ func (h *host) generateEndorsedCertificate(c call) (any, error) {
 	}
 	pem, err := h.fx.EndorseNode(c.args[0].String(), c.args[1].String(), days)
 	if err != nil {
-		return nil, fmt.Errorf("Failed to create endorsed cert: %w", err) //nolint:staticcheck // CCF's text
+		return nil, fmt.Errorf("Failed to create endorsed cert: %w", err)
 	}
 	return pem, nil
 }
@@ -220,7 +220,7 @@ func (h *host) generateNetworkCertificate(c call) (any, error) {
 	}
 	pem, err := h.fx.RenewService(c.args[0].String(), days)
 	if err != nil {
-		return nil, fmt.Errorf("Error: %w", err) //nolint:staticcheck // CCF's text
+		return nil, fmt.Errorf("Error: %w", err)
 	}
 	return pem, nil
 }
@@ -231,6 +231,9 @@ func (h *host) generateNetworkCertificate(c call) (any, error) {
 func (h *host) refreshAppBytecodeCache(c call) (any, error) {
 	if err := c.arity(0); err != nil {
 		return nil, err
+	}
+	if err := js.CheckModules(h.tx); err != nil {
+		return nil, fmt.Errorf("Failed to refresh bytecode: %w", err)
 	}
 	tables.Bytecode.Clear(h.tx)
 	return nil, tables.ModulesVersion.Put(h.tx, engineVersion)

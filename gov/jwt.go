@@ -48,7 +48,7 @@ func (h *host) removeJWTPublicSigningKeys(c call) (any, error) {
 		return nil, err
 	}
 	if err := removeJWTKeys(h.tx, c.args[0].String(), nil); err != nil {
-		return nil, fmt.Errorf("Failed to remove JWT public signing keys: %w", err) //nolint:staticcheck // CCF's text
+		return nil, fmt.Errorf("Failed to remove JWT public signing keys: %w", err)
 	}
 	return nil, nil
 }
@@ -143,7 +143,7 @@ func parseJWKS(issuer string, raw []byte) (map[string]tables.JWTKey, error) {
 	out := make(map[string]tables.JWTKey)
 	for _, k := range set.Keys {
 		if k.KID == nil {
-			return nil, fmt.Errorf("Missing kid for JWT signing key") //nolint:staticcheck // CCF's text
+			return nil, fmt.Errorf("Missing kid for JWT signing key")
 		}
 		der, err := k.publicKey()
 		if err != nil {

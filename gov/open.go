@@ -28,7 +28,7 @@ func openService(tx *kv.Tx, fx Effects, previous *string, next string) error {
 		}
 	}
 	if next != s.Cert {
-		return fmt.Errorf("Service identity mismatch: the next service identity in the transition_service_to_open proposal does not match the current service identity:\nNext:\n%s\nCurrent:\n%s", next, s.Cert) //nolint:staticcheck // CCF's text
+		return fmt.Errorf("Service identity mismatch: the next service identity in the transition_service_to_open proposal does not match the current service identity:\nNext:\n%s\nCurrent:\n%s", next, s.Cert)
 	}
 	if s.Status == tables.ServiceWaiting {
 		return nil
@@ -45,10 +45,10 @@ func checkPreviousIdentity(tx *kv.Tx, proposed *string) error {
 		return err
 	}
 	if !ok || proposed == nil {
-		return fmt.Errorf("Recovery with service certificates requires both, a previous service identity written to the KV during recovery genesis and a transition_service_to_open proposal that contains previous and next service certificates") //nolint:staticcheck // CCF's text
+		return fmt.Errorf("Recovery with service certificates requires both, a previous service identity written to the KV during recovery genesis and a transition_service_to_open proposal that contains previous and next service certificates")
 	}
 	if *proposed != recorded {
-		return fmt.Errorf("Previous service identity does not match.\nActual:\n%s\nIn proposal:\n%s", recorded, *proposed) //nolint:staticcheck // CCF's text
+		return fmt.Errorf("Previous service identity does not match.\nActual:\n%s\nIn proposal:\n%s", recorded, *proposed)
 	}
 	return nil
 }
@@ -86,7 +86,7 @@ func completeOpening(tx *kv.Tx, fx Effects, s tables.Service) error {
 		return err
 	}
 	if err := issueShares(tx, current.Secret, previous, &current.From); err != nil {
-		return fmt.Errorf("Failed to issue recovery shares: %w", err) //nolint:staticcheck // CCF's text
+		return fmt.Errorf("Failed to issue recovery shares: %w", err)
 	}
 	s.Status = tables.ServiceOpen
 	if err := tables.ServiceInfo.Put(tx, s); err != nil {

@@ -23,7 +23,7 @@ func rekey(tx *kv.Tx, fx Effects) error {
 	// Before it is open, nobody holds a share of the present secret; in a recovery the
 	// chain to the secrets before it is not complete.
 	if s.Status != tables.ServiceOpen || fx.PublicOnly() {
-		return errors.New("Could not rekey ledger") //nolint:staticcheck // CCF's text
+		return errors.New("Could not rekey ledger")
 	}
 	current, _, err := fx.LedgerSecrets()
 	if err != nil {

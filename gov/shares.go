@@ -31,7 +31,7 @@ func activeRecoverers(r tables.Reader) (recoverers, error) {
 			return out, err
 		}
 		if !ok {
-			return out, fmt.Errorf("Recovery member %s has no member info", memberText(k.Key)) //nolint:staticcheck // CCF's text
+			return out, fmt.Errorf("Recovery member %s has no member info", memberText(k.Key))
 		}
 		if m.Status != tables.MemberActive {
 			continue
@@ -51,15 +51,15 @@ func (rs recoverers) split(threshold uint64) (int, error) {
 	participants, owners := len(rs.participants), len(rs.owners)
 	switch {
 	case participants == 0 && owners == 0:
-		return 0, fmt.Errorf("There should be at least one active recovery member to issue recovery shares") //nolint:staticcheck // CCF's text
+		return 0, fmt.Errorf("There should be at least one active recovery member to issue recovery shares")
 	case threshold == 0:
-		return 0, fmt.Errorf("Recovery threshold should be set before recovery shares are computed") //nolint:staticcheck // CCF's text
+		return 0, fmt.Errorf("Recovery threshold should be set before recovery shares are computed")
 	case participants == 0 && threshold > 1:
-		return 0, fmt.Errorf("Recovery threshold %d cannot be greater than 1 when the consortium consists of only active recovery owner members (%d)", threshold, owners) //nolint:staticcheck // CCF's text
+		return 0, fmt.Errorf("Recovery threshold %d cannot be greater than 1 when the consortium consists of only active recovery owner members (%d)", threshold, owners)
 	case participants == 0:
 		return 1, nil
 	case threshold > uint64(participants):
-		return 0, fmt.Errorf("Recovery threshold %d should be equal to or less than the number of active recovery members %d", threshold, participants) //nolint:staticcheck // CCF's text
+		return 0, fmt.Errorf("Recovery threshold %d should be equal to or less than the number of active recovery members %d", threshold, participants)
 	}
 	return participants, nil
 }
