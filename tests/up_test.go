@@ -119,6 +119,30 @@ func (s *sandbox) kill() {
 	_ = syscall.Kill(node, syscall.SIGKILL)
 	s.awaitEnd(s.cmd.Process.Pid)
 	s.awaitEnd(node)
+	s.awaitPort()
+}
+
+// awaitPort waits until the port is free: a process that was killed may be a zombie
+// already while its last threads still hold its files.
+func (s *sandbox) awaitPort() {
+	s.t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	late := time.After(30 * time.Second)
+	for {
+		ln, err := net.Listen("tcp", "127.0.0.1:"+s.port)
+		if err == nil {
+			if err := ln.Close(); err != nil {
+				s.t.Fatal(err)
+			}
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-late:
+			s.t.Fatal(err)
+		}
+	}
 }
 
 // nodePID reads the node's PID file.
