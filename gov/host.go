@@ -1,6 +1,7 @@
 package gov
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/dop251/goja"
@@ -233,7 +234,8 @@ func (h *host) refreshAppBytecodeCache(c call) (any, error) {
 		return nil, err
 	}
 	if err := js.CheckModules(h.tx); err != nil {
-		return nil, fmt.Errorf("Failed to refresh bytecode: %w", err)
+		// As text: package js would take the module's exception for apply's own.
+		return nil, errors.New("Failed to refresh bytecode: " + err.Error())
 	}
 	tables.Bytecode.Clear(h.tx)
 	return nil, tables.ModulesVersion.Put(h.tx, engineVersion)
