@@ -43,7 +43,7 @@ test-faults:
 	CHANCERY_KILLS=$(KILLS) $(GO) test $(RACE) -count=1 -timeout=60m -v -run 'Kill|Crash|Fault' ./tests ./node ./raftfsm ./ledger ./internal/durable/...
 
 bench: build
-	$(GO) run $(BUILD) ./tests/bench -chanceryd bin/chanceryd -chancery bin/chancery
+	$(GO) run $(BUILD) ./tests/bench -chancery bin/chancery
 
 fuzz:
 	@set -e; for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \

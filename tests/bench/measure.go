@@ -1,0 +1,135 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha512"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+)
+
+// voidShare is the client's share of the cores above which a row says nothing.
+const voidShare = 0.45
+
+func post(path, prefer, body string) string {
+	return fmt.Sprintf("POST %s HTTP/1.1\r\nHost: bench\r\nPrefer: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", path, prefer, len(body), body)
+}
+
+func get(path string) string { return "GET " + path + " HTTP/1.1\r\nHost: bench\r\n\r\n" }
+
+func record(n uint64) string {
+	return fmt.Sprintf(`{"id": %d, "msg": "a message of some length"}`, n%10000)
+}
+
+// measure prints the table.
+func (b *bench) measure() error {
+	defer b.stopEmpty()
+	write := func(prefer string) func(uint64) string {
+		return func(n uint64) string { return post("/app/log/private", prefer, record(n)) }
+	}
+	loads := []load{
+		{name: "empty gin handler, POST", request: write("respond-async"), empty: true},
+		{name: "empty gin handler, GET", request: func(uint64) string { return get("/app/log/private?id=1") }, empty: true},
+		{name: "JS write, executed", request: write("respond-async")},
+		{name: "JS write, committed", request: write("wait=commit")},
+		{name: "JS read", request: func(n uint64) string { return get(fmt.Sprint("/app/log/private?id=", n%10+1)) }},
+		{name: "receipt", request: func(uint64) string { return get("/app/receipt?transaction_id=2.1") }},
+	}
+	fmt.Printf("%-26s %5s %9s %9s %9s %9s %8s %8s %6s\n", "", "conns", "req/s", "p50", "p95", "p99", "server", "client", "ratio")
+	empty := map[string]float64{}
+	var commit time.Duration
+	for _, conns := range []int{1, 16, 64, 256} {
+		for _, l := range loads {
+			before := ledgerBytes(b.workspace)
+			r, err := b.drive(l, conns)
+			if err != nil {
+				return err
+			}
+			method := l.request(1)[:4]
+			if l.empty {
+				empty[method] = r.rate
+			}
+			b.printRow(l, conns, r, r.rate/empty[method], ledgerBytes(b.workspace)-before)
+			if l.name == "JS write, committed" && conns == 1 {
+				commit = r.p50
+			}
+		}
+	}
+	return b.printCommit(commit)
+}
+
+func (b *bench) printRow(l load, conns int, r result, ratio float64, grown int64) {
+	us := func(d time.Duration) string { return fmt.Sprintf("%dµs", d.Microseconds()) }
+	note := ""
+	if r.share > voidShare {
+		note = fmt.Sprintf("  void: the client used %.0f%% of the cores", 100*r.share)
+	}
+	if n := r.rate * b.duration.Seconds(); grown > 0 && n >= 1 {
+		note = fmt.Sprintf("  %.0f ledger bytes per write%s", float64(grown)/n, note)
+	}
+	fmt.Printf("%-26s %5d %9.0f %9s %9s %9s %8s %8s %6.2f%s\n", l.name, conns, r.rate, us(r.p50), us(r.p95), us(r.p99), us(r.server), us(r.client), ratio, note)
+}
+
+// printCommit compares the time to commit with what it is made of, measured now.
+func (b *bench) printCommit(commit time.Duration) error {
+	appendTime, err := boltAppend(filepath.Join(b.dir, "append.db"))
+	if err != nil {
+		return err
+	}
+	signTime, err := twoSignatures()
+	if err != nil {
+		return err
+	}
+	fmt.Printf("\nRSS of the node %d MB\n", rss(b.node)>>20)
+	fmt.Printf("commit p50 at one client %v; one fsynced bolt append %v + two P-384 signatures %v; ratio %.2f\n",
+		commit.Round(time.Microsecond), appendTime.Round(time.Microsecond), signTime.Round(time.Microsecond), float64(commit)/float64(appendTime+signTime))
+	return nil
+}
+
+// median of n runs of f.
+func median(n int, f func(i int) error) (time.Duration, error) {
+	all := make([]time.Duration, n)
+	for i := range all {
+		begun := time.Now()
+		if err := f(i); err != nil {
+			return 0, err
+		}
+		all[i] = time.Since(begun)
+	}
+	slices.Sort(all)
+	return all[n/2], nil
+}
+
+func boltAppend(path string) (time.Duration, error) {
+	store, err := raftboltdb.NewBoltStore(path)
+	if err != nil {
+		return 0, err
+	}
+	defer store.Close()
+	data := make([]byte, 3000)
+	return median(100, func(i int) error {
+		return store.StoreLog(&raft.Log{Index: uint64(i + 1), Term: 2, Data: data})
+	})
+}
+
+func twoSignatures() (time.Duration, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	if err != nil {
+		return 0, err
+	}
+	digest := sha512.Sum384([]byte("root"))
+	return median(100, func(int) error {
+		for range 2 {
+			if _, err := ecdsa.SignASN1(rand.Reader, key, digest[:]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
