@@ -6,9 +6,15 @@ import "fmt"
 // each level of nesting, and for each operator of a chain; a Go stack that overflows
 // ends the process.
 const (
-	maxNesting = 500   // brackets, braces, parentheses, template holes
-	maxChain   = 20000 // tokens in a row without a separator (comma, semicolon, brace)
+	maxNesting = 500  // brackets, braces, parentheses, template holes
+	maxChain   = 5000 // tokens in a row without a separator (comma, semicolon, brace)
+	maxCommas  = 1000 // commas of one sequence; esbuild's time grows with their square
+	maxArrows  = 6    // parameter lists of arrow functions in such lists; goja parses each twice
 )
+
+// nestedWeight is what a function or statement in a chain counts: goja's time grows
+// with the square of how deeply those nest.
+const nestedWeight = 10
 
 // scanSource refuses a text that nests too deeply, before any parser sees it.
 func scanSource(name, source string) error {
@@ -32,9 +38,18 @@ type scanner struct {
 	at    int
 	holes []int // for each open template hole, the depth at which it closes
 	depth int
-	chain []int // tokens since the last separator, by depth
-	value bool  // the previous token ends an operand: a slash divides
-	maybe bool  // the previous token is ")" or "}": a slash may be either
+	level []level // by depth
+	prev  byte    // last byte of the previous token, 'a' for a word
+	value bool    // the previous token ends an operand: a slash divides
+	maybe bool    // the previous token is ")" or "}": a slash may be either
+}
+
+// level is what is known of an open bracket, or of the text around all of them.
+type level struct {
+	chain  int  // tokens since the last separator
+	commas int  // commas since the last semicolon
+	list   bool // an array or object literal, where commas make no sequence
+	arrows int  // nesting of parameter lists of arrow functions inside
 }
 
 type nestingError struct{ what string }
@@ -42,7 +57,7 @@ type nestingError struct{ what string }
 func (e *nestingError) Error() string { return e.what }
 
 func (s *scanner) run() error {
-	s.chain = append(s.chain, 0)
+	s.level = append(s.level, level{})
 	for s.at < len(s.src) {
 		if err := s.token(); err != nil {
 			return err
@@ -51,29 +66,41 @@ func (s *scanner) run() error {
 	return nil
 }
 
-func (s *scanner) open() error {
+// open enters a bracket. list says that commas in it separate elements.
+func (s *scanner) open(list bool) error {
 	s.depth++
 	if s.depth > maxNesting {
 		return &nestingError{fmt.Sprintf("nesting is deeper than %d levels", maxNesting)}
 	}
-	if s.depth == len(s.chain) {
-		s.chain = append(s.chain, 0)
+	if s.depth == len(s.level) {
+		s.level = append(s.level, level{})
 	}
-	s.chain[s.depth] = 0
+	s.level[s.depth] = level{list: list}
 	s.value, s.maybe = false, false
 	return nil
 }
 
-func (s *scanner) close() {
-	if s.depth > 0 {
-		s.depth--
+// close leaves a bracket. parameters says that it was a parenthesis before an arrow.
+func (s *scanner) close(parameters bool) error {
+	if s.depth == 0 {
+		return nil
 	}
+	arrows := s.level[s.depth].arrows
+	if parameters {
+		arrows++
+	}
+	if arrows > maxArrows {
+		return &nestingError{fmt.Sprintf("parameters of arrow functions nest more than %d levels", maxArrows)}
+	}
+	s.depth--
+	s.level[s.depth].arrows = max(s.level[s.depth].arrows, arrows)
+	return nil
 }
 
 // count adds one token to the chain at the current depth.
 func (s *scanner) count() error {
-	s.chain[s.depth]++
-	if s.chain[s.depth] > maxChain {
+	s.level[s.depth].chain++
+	if s.level[s.depth].chain > maxChain {
 		return &nestingError{fmt.Sprintf("an expression has more than %d parts", maxChain)}
 	}
 	return nil
@@ -95,6 +122,7 @@ func (s *scanner) token() error {
 		return s.slash()
 	case c == '"' || c == '\'':
 		s.str(c)
+		s.prev = 'a'
 		s.value, s.maybe = true, false
 		return s.count()
 	case c == '`':
@@ -115,36 +143,29 @@ func (s *scanner) peek(n int) byte {
 
 func (s *scanner) punctuation(c byte) error {
 	s.at++
+	before := s.prev
+	s.prev = c
 	switch c {
 	case '(', '[', '{':
 		if err := s.count(); err != nil {
 			return err
 		}
 		if c == '{' {
-			s.chain[s.depth] = 0
+			s.level[s.depth].chain = 0
 		}
-		return s.open()
-	case '}':
-		if n := len(s.holes); n > 0 && s.holes[n-1] == s.depth {
-			s.holes = s.holes[:n-1]
-			s.close()
-			return s.template()
-		}
-		s.close()
-		s.value, s.maybe = true, true
-		return nil
-	case ')':
-		s.close()
-		s.value, s.maybe = true, true
-		return nil
-	case ']':
-		s.close()
-		s.value, s.maybe = true, false
-		return nil
-	case ',', ';':
-		s.chain[s.depth] = 0
+		return s.open(c == '[' || c == '{' && s.literal(before))
+	case ')', ']', '}':
+		return s.closing(c)
+	case ',':
+		return s.comma()
+	case ';':
+		s.level[s.depth].chain, s.level[s.depth].commas = 0, 0
 		s.value, s.maybe = false, false
 		return nil
+	}
+	if c == '>' && before == '=' {
+		s.prev = 'f' // an arrow: the brace after it opens a block
+		s.level[s.depth].chain += nestedWeight
 	}
 	// "++" and "--" after an operand leave it one; a slash then divides.
 	if (c == '+' || c == '-') && s.peek(0) == c {
@@ -153,6 +174,63 @@ func (s *scanner) punctuation(c byte) error {
 	}
 	s.value, s.maybe = false, false
 	return s.count()
+}
+
+// literal tells whether a brace after a token that ends in before opens an object. In
+// doubt it does not, and its commas count.
+func (s *scanner) literal(before byte) bool {
+	switch before {
+	case '(', '[', ',', '=', '?', '&', '|':
+		return true
+	case ':':
+		return s.level[s.depth].list
+	}
+	return false
+}
+
+func (s *scanner) closing(c byte) error {
+	if n := len(s.holes); c == '}' && n > 0 && s.holes[n-1] == s.depth {
+		s.holes = s.holes[:n-1]
+		if err := s.close(false); err != nil {
+			return err
+		}
+		return s.template()
+	}
+	err := s.close(c == ')' && s.arrowAhead())
+	s.value, s.maybe = true, c != ']'
+	return err
+}
+
+// comma ends a chain, and counts where it may make a sequence.
+func (s *scanner) comma() error {
+	l := &s.level[s.depth]
+	l.chain = 0
+	s.value, s.maybe = false, false
+	if l.list {
+		return nil
+	}
+	if l.commas++; l.commas > maxCommas {
+		return &nestingError{fmt.Sprintf("an expression has more than %d parts", maxCommas)}
+	}
+	return nil
+}
+
+// arrowAhead tells whether "=>" comes next, behind white space and comments.
+func (s *scanner) arrowAhead() bool {
+	look := scanner{src: s.src, at: s.at}
+	for look.at < len(look.src) {
+		switch c := look.src[look.at]; {
+		case c == ' ' || c == '\t' || c == '\n' || c == '\r':
+			look.at++
+		case c == '/' && look.peek(1) == '/':
+			look.line()
+		case c == '/' && look.peek(1) == '*':
+			look.comment()
+		default:
+			return c == '=' && look.peek(1) == '>'
+		}
+	}
+	return false
 }
 
 // keywords after which an operand begins, so that a slash opens a regular expression.
@@ -167,6 +245,13 @@ func (s *scanner) word() error {
 		s.at++
 	}
 	w := s.src[start:s.at]
+	s.prev = 'a'
+	if w == "if" || w == "for" || w == "while" {
+		s.level[s.depth].chain += nestedWeight
+	}
+	if w == "return" || w == "default" {
+		s.prev = '=' // a brace after it opens an object
+	}
 	member := start > 0 && s.src[start-1] == '.'
 	s.value, s.maybe = member || !beforeOperand[w], !member && (w == "of" || w == "await" || w == "yield")
 	if s.maybe {
@@ -221,7 +306,7 @@ func (s *scanner) template() error {
 			return s.count()
 		case c == '$' && s.peek(1) == '{':
 			s.at += 2
-			if err := s.open(); err != nil {
+			if err := s.open(false); err != nil {
 				return err
 			}
 			s.holes = append(s.holes, s.depth)
@@ -237,6 +322,7 @@ func (s *scanner) slash() error {
 	switch {
 	case !ok || s.value && !s.maybe:
 		s.at++
+		s.prev = '/'
 		s.value, s.maybe = false, false
 		return s.count()
 	case s.maybe:
@@ -264,7 +350,7 @@ func (s *scanner) ambiguous(body string) error {
 		}
 	}
 	for range open {
-		if err := s.open(); err != nil {
+		if err := s.open(true); err != nil {
 			return err
 		}
 	}
