@@ -15,11 +15,6 @@ import (
 // vote changes in, and every member's share helps to open its ledger secret.
 func TestConsortium(t *testing.T) {
 	s := newService(t, 3, "default", 2)
-	for i := range s.members {
-		if v, err := s.propose(i, `{"actions":[]}`); i == 0 && (err != nil || v.ProposalState != tables.ProposalOpen) {
-			t.Fatalf("propose: got %+v, %v", v, err)
-		}
-	}
 	s.open()
 	if svc, _, err := tables.ServiceInfo.Get(s.head()); err != nil || svc.Status != tables.ServiceOpen {
 		t.Fatalf("service: got %+v, %v, want it Open", svc, err)

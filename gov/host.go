@@ -1,7 +1,6 @@
 package gov
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/dop251/goja"
@@ -53,11 +52,12 @@ func (h *host) install(vm *goja.Runtime, ccf *goja.Object) {
 }
 
 func define(vm *goja.Runtime, on *goja.Object, functions map[string]hostFunc) {
+	class := vm.GlobalObject().Get("Error") // before a script can replace it
 	for name, f := range functions {
 		mustSet(on, name, func(c goja.FunctionCall) goja.Value {
 			out, err := f(call{vm, c.Arguments})
 			if err != nil {
-				panic(js.Throw(vm, err))
+				panic(internalError(vm, class, err))
 			}
 			if out == nil {
 				return goja.Undefined()
@@ -65,6 +65,17 @@ func define(vm *goja.Runtime, on *goja.Object, functions map[string]hostFunc) {
 			return vm.ToValue(out)
 		})
 	}
+}
+
+// internalError is what a script sees of an error: its text, under the name by which
+// QuickJS knows what goes wrong outside the script.
+func internalError(vm *goja.Runtime, class goja.Value, err error) *goja.Object {
+	o, failed := vm.New(class, vm.ToValue(err.Error()))
+	if failed != nil {
+		return vm.NewGoError(err)
+	}
+	mustSet(o, "name", "InternalError")
+	return o
 }
 
 func mustSet(o *goja.Object, name string, v any) {
@@ -234,8 +245,7 @@ func (h *host) refreshAppBytecodeCache(c call) (any, error) {
 		return nil, err
 	}
 	if err := js.CheckModules(h.tx); err != nil {
-		// As text: package js would take the module's exception for apply's own.
-		return nil, errors.New("Failed to refresh bytecode: " + err.Error())
+		return nil, fmt.Errorf("Failed to refresh bytecode: %w", err)
 	}
 	tables.Bytecode.Clear(h.tx)
 	return nil, tables.ModulesVersion.Put(h.tx, engineVersion)

@@ -83,13 +83,9 @@ func Ack(tx *kv.Tx, fx Effects, s Signed, memberID string) error {
 	if !ok {
 		return refuse(Denied, CodeAuthorizationFailed, "No ACK record exists for member %s.", memberText(memberID))
 	}
-	fields, refused := parseObject(s.payload())
-	if refused != nil {
-		return refused
-	}
-	digest, ok := stringField(fields, "stateDigest")
-	if !ok {
-		return refuse(Invalid, CodeInvalidInput, "Signed request body is not a JSON object containing required string field \"stateDigest\"")
+	digest, err := requireString(s.payload(), "stateDigest")
+	if err != nil {
+		return err
 	}
 	if digest != ack.StateDigest {
 		return refuse(Invalid, CodeStateDigestMismatch,

@@ -95,16 +95,15 @@ func (s Signed) share(memberID string) ([]byte, error) {
 	if err := checkMemberID(memberID); err != nil {
 		return nil, err
 	}
-	fields, refused := parseObject(s.payload())
-	if refused != nil {
+	if _, refused := parseObject(s.payload()); refused != nil {
 		return nil, refused
 	}
 	if err := s.checkSigner(memberID); err != nil {
 		return nil, err
 	}
-	text, ok := stringField(fields, "share")
-	if !ok {
-		return nil, refuse(Invalid, CodeInvalidInput, "Signed request body is not a JSON object containing required string field \"share\"")
+	text, err := requireString(s.payload(), "share")
+	if err != nil {
+		return nil, err
 	}
 	raw, err := base64.StdEncoding.DecodeString(text)
 	if err != nil {

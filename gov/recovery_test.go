@@ -130,12 +130,12 @@ func badShares(t *testing.T, s *service) {
 	for i := 4; i < 8; i++ {
 		large[i] = 0xff
 	}
-	for name, payload := range map[string][]byte{
-		"not json": []byte("x"), "no share": []byte("{}"), "null": []byte(`{"share":null}`), "number": []byte(`{"share":1}`),
+	for payload, text := range map[string]string{
+		"x": "", "{}": "type must be string, but is null", `{"share":null}`: "type must be string, but is null",
+		`{"share":1}`: "but is number", `[]`: "cannot use operator[] with a string argument with array",
 	} {
-		_, err := s.submitShare(0, payload)
-		wantError(t, err, gov.Invalid, gov.CodeInvalidInput, "")
-		_ = name
+		_, err := s.submitShare(0, []byte(payload))
+		wantError(t, err, gov.Invalid, gov.CodeInvalidInput, text)
 	}
 	for _, raw := range [][]byte{nil, good[:43], append(good, 0), large} {
 		_, err := s.submitShare(0, sharePayload(t, raw))

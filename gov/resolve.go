@@ -2,7 +2,6 @@ package gov
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -118,10 +117,6 @@ func failedIn(function string, err error) error {
 	trace := thrown.Trace
 	if trace == "" {
 		trace = "N/A"
-	}
-	var refused *Error
-	if errors.As(thrown, &refused) && refused.Kind != Failed {
-		return refused
 	}
 	return failed("Failed to %s(): %s\nTrace: %s", function, thrown.Reason, trace)
 }

@@ -51,6 +51,44 @@ func stringField(fields map[string]json.RawMessage, name string) (string, bool) 
 	return s, ok
 }
 
+// requireString is stringField with an error in the words of CCF's JSON library.
+func requireString(payload []byte, name string) (string, error) {
+	fields, refused := parseObject(payload)
+	if refused != nil {
+		return "", refused
+	}
+	if fields == nil {
+		var v any
+		_ = json.Unmarshal(payload, &v)
+		return "", refuse(Invalid, CodeInvalidInput,
+			"[json.exception.type_error.305] cannot use operator[] with a string argument with %s", jsonType(v))
+	}
+	text, ok := stringField(fields, name)
+	if !ok {
+		var v any
+		_ = json.Unmarshal(fields[name], &v) // absent reads as null
+		return "", refuse(Invalid, CodeInvalidInput,
+			"[json.exception.type_error.302] type must be string, but is %s", jsonType(v))
+	}
+	return text, nil
+}
+
+func jsonType(v any) string {
+	switch v.(type) {
+	case nil:
+		return "null"
+	case bool:
+		return "boolean"
+	case float64:
+		return "number"
+	case string:
+		return "string"
+	case []any:
+		return "array"
+	}
+	return "object"
+}
+
 // checkProposalID checks the id in a request's path, and for a signed request that the
 // signer named the same proposal.
 func checkProposalID(id string) *Error {

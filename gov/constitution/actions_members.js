@@ -51,6 +51,12 @@ define(
     if (info === undefined) {
       return;
     }
+    // Only active members can activate others by their votes: one must stay.
+    if (info.status === "Active" && countActiveMembers() === 1) {
+      throw new Error(
+        `Member ${args.member_id} is the last active member: nobody could govern the service`,
+      );
+    }
     // A holder of a share leaves: enough others must stay, and what the share opens
     // must not open what is written from now on.
     const holdsShare =
