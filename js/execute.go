@@ -3,6 +3,7 @@ package js
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"reflect"
 	"strings"
@@ -64,6 +65,12 @@ func endpointError(err error) *EndpointError {
 // its reuse key; one of its own where it changes built-ins; and otherwise a hardened
 // one, which many requests share one after another without seeing each other.
 func (a *App) execute(ctx context.Context, e *Endpoint, r *Request) (*Response, error) {
+	select {
+	case turns <- struct{}{}:
+		defer func() { <-turns }()
+	case <-ctx.Done():
+		return nil, fmt.Errorf("waiting for an interpreter: %w", context.Cause(ctx))
+	}
 	bundle, err := a.bundle(e)
 	if err != nil {
 		return nil, setupFailure(err)

@@ -45,6 +45,10 @@ type idlers struct {
 // maxIdle bounds the hardened interpreters that are kept; each holds under 1 MiB.
 const maxIdle = 32
 
+// turns bounds the endpoints that run at once, so that the interpreter one needs is
+// among those kept: making one costs more than most endpoints.
+var turns = make(chan struct{}, maxIdle)
+
 var hardenedIdlers idlers
 
 func (p *idlers) take() *sandbox {
