@@ -238,7 +238,7 @@ func TestREADME(t *testing.T) {
 	}
 	setup := "TX=" + m[1] + "\n" + strings.Join(strings.Split(blocks[0], "\n")[:2], "\n") + "\n"
 	out = s.sh(setup + blocks[1])
-	for _, want := range []string{"the receipt is good", "service Open"} {
+	for _, want := range []string{"the receipt is good", "service Open", "private tables, encrypted"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in:\n%s", want, out)
 		}

@@ -12,7 +12,7 @@ import (
 )
 
 func newLedger(s streams) *cobra.Command {
-	return group("ledger", "The ledger's files", newLedgerVerify(s))
+	return group("ledger", "The ledger's files", newLedgerVerify(s), newLedgerShow(s))
 }
 
 func newLedgerVerify(s streams) *cobra.Command {
