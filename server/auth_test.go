@@ -355,3 +355,42 @@ func TestIssuerConstraint(t *testing.T) {
 		t.Error(d)
 	}
 }
+
+// TestRefresh checks who may replace the keys of an issuer, and of which.
+func TestRefresh(t *testing.T) {
+	s := testService(t, nil)
+	node, stranger := validIdentity(t), validIdentity(t)
+	id := newPeer(node.cert).KeyID
+	s.node.put(t, func(tx *kv.Tx) {
+		must(t, tables.NodesInfo.Put(tx, id, tables.Node{Status: tables.NodeTrusted}))
+		must(t, tables.JWTIssuers.Put(tx, "https://auto.example", tables.JWTIssuer{AutoRefresh: true}))
+		must(t, tables.JWTIssuers.Put(tx, "https://manual.example", tables.JWTIssuer{}))
+	})
+	ask := func(who identity, issuer, jwks string) answer {
+		return s.do(t, s.client(t, &who), http.MethodPost, "/node/jwt_keys/refresh", `{"issuer":"`+issuer+`","jwks":`+jwks+`}`)
+	}
+	x := base64.RawURLEncoding.EncodeToString
+	pub := stranger.key.PublicKey
+	good := `{"keys":[{"kid":"k","kty":"EC","crv":"P-384","x":"` + x(pub.X.FillBytes(make([]byte, 48))) + `","y":"` + x(pub.Y.FillBytes(make([]byte, 48))) + `"}]}`
+	checkRefusal(t, ask(stranger, "https://auto.example", good), "Caller is not a known node", "")
+	if a := ask(node, "https://auto.example", good); a.StatusCode != 500 {
+		t.Errorf("a node that is not the primary: %d %s", a.StatusCode, a.body)
+	}
+	s.node.mu.Lock()
+	s.node.info.PrimaryID = id
+	s.node.mu.Unlock()
+	for _, issuer := range []string{"https://manual.example", "https://unknown.example"} {
+		if a := ask(node, issuer, good); a.StatusCode != 500 {
+			t.Errorf("%s: %d %s", issuer, a.StatusCode, a.body)
+		}
+	}
+	if a := ask(node, "https://auto.example", `{"keys":[]}`); a.StatusCode != 500 {
+		t.Errorf("no keys: %d %s", a.StatusCode, a.body)
+	}
+	if a := ask(node, "https://auto.example", good); a.StatusCode != 200 || a.body != "true" {
+		t.Errorf("good keys: %d %s", a.StatusCode, a.body)
+	}
+	if !tables.JWTKeys.Has(s.node.Begin(), "k") {
+		t.Error("the key is not in the tables")
+	}
+}

@@ -59,6 +59,7 @@ func (s *Server) nodeRoutes() []*Route {
 		empty("GET", "/ready/app", s.readyApp, http.StatusNoContent),
 		empty("GET", "/ready/gov", s.readyGov, http.StatusNoContent),
 		hidden("/join", nil, s.postJoin),
+		hidden("/jwt_keys/refresh", []Policy{NodeCert}, s.postRefresh),
 		create,
 	}
 	return append(routes, s.fileRoutes()...)

@@ -165,6 +165,7 @@ func TestAnswers(t *testing.T) {
 		{"DELETE", "/node/network/nodes/abc", nil, 404, "ResourceNotFound", "No such node", ""},
 		{"DELETE", "/node/network/nodes/" + id, nil, 400, "NodeNotRetiredCommitted", "Node is not completely retired", ""},
 		{"POST", "/node/network/nodes/set_retired_committed", nil, 401, "InvalidAuthenticationInfo", "Invalid authentication credentials.", ""},
+		{"POST", "/node/jwt_keys/refresh", nil, 401, "InvalidAuthenticationInfo", "Invalid authentication credentials.", ""},
 		{"GET", "/node/primary", nil, 200, "", "", ""},
 		{"HEAD", "/node/primary", nil, 200, "", "", ""},
 		{"GET", "/node/backup", nil, 404, "ResourceNotFound", "Node is not backup", ""},
