@@ -370,8 +370,9 @@ func TestRefresh(t *testing.T) {
 		return s.do(t, s.client(t, &who), http.MethodPost, "/node/jwt_keys/refresh", `{"issuer":"`+issuer+`","jwks":`+jwks+`}`)
 	}
 	x := base64.RawURLEncoding.EncodeToString
-	pub := stranger.key.PublicKey
-	good := `{"keys":[{"kid":"k","kty":"EC","crv":"P-384","x":"` + x(pub.X.FillBytes(make([]byte, 48))) + `","y":"` + x(pub.Y.FillBytes(make([]byte, 48))) + `"}]}`
+	point, err := stranger.key.PublicKey.Bytes() // 4, x, y
+	must(t, err)
+	good := `{"keys":[{"kid":"k","kty":"EC","crv":"P-384","x":"` + x(point[1:49]) + `","y":"` + x(point[49:]) + `"}]}`
 	checkRefusal(t, ask(stranger, "https://auto.example", good), "Caller is not a known node", "")
 	if a := ask(node, "https://auto.example", good); a.StatusCode != 500 {
 		t.Errorf("a node that is not the primary: %d %s", a.StatusCode, a.body)
