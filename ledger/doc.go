@@ -67,6 +67,45 @@
 // In the modes of COSE only the first is not written. Everything before a valid
 // signature is authentic; entries behind the last one prove nothing.
 //
+// # Receipts
+//
+// A receipt leads from a transaction's leaf to the root of the first signature behind
+// it: the leaf's three parts, the siblings on the way up, and the signature. It is
+// checked with the service's certificate alone ([Receipt.Verify], [COSEReceipt.Verify]):
+// no clock, no network, no node. One sentinel for each link says which is broken.
+//
+// The JSON form has the node's signature. Members stand in bytewise order, without
+// space; leaf_components and a path for a transaction, or "leaf" alone: with an empty
+// path the root that a signature transaction signs, else the entry digest of CCF 1.x:
+//
+//	{"cert": PEM, "leaf_components": {"claims_digest": hex, "commit_evidence": "ce:…",
+//	 "write_set_digest": hex}, "node_id": hex, "proof": [{"left": hex} | {"right": hex} …],
+//	 "service_endorsements": [PEM …], "signature": base64 DER}
+//
+// "service_endorsements" leads from the identity that issued cert to the present one; a
+// service that was never recovered leaves it out.
+//
+// The COSE form is the service's COSE signature, its protected header and signature
+// untouched, with the proofs as its unprotected header and the payload, the root, left
+// out:
+//
+//	18([ protected, {396: {-1: [ bstr proof … ]}}, nil, signature ])
+//	proof = {1: [bstr S(e), tstr evidence, bstr claims], 2: [[bool left, bstr hash] …]}
+//
+// Each form has one spelling ([ParseReceipt], [ParseCOSEReceipt]), so that no byte of a
+// receipt can be replaced and the receipt still pass.
+//
+// # Identity endorsements
+//
+// A recovered service has a new key, which states what the key before it signed:
+//
+//	18([ {1: alg, 15: {6: iat}, "ccf.v1": {"epoch.end.txid": "v.s",
+//	     "epoch.start.txid": "v.s", "epoch.end.merkle.root": bstr}}, {}, SPKI, signature ])
+//
+// The first service endorses itself, without an end. Epochs follow one another: what
+// ends at v.s is followed by what begins at (v+2).(s+1). [EndorsementsFor] picks those
+// that lead from the present key back to a transaction, [EndorsedKey] walks them.
+//
 // # Chunk file
 //
 //	0      u64      offset of the positions table; 0 while the chunk is open
