@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"chancery/internal/nodelog"
@@ -19,10 +20,16 @@ import (
 // stopWithin bounds a graceful stop: scripts wait for ten seconds.
 const stopWithin = 9 * time.Second
 
+// gcPercent lets the heap grow to four times what is live before it is collected.
+// Requests leave much short-lived garbage (interpreters above all) over a small live
+// heap, so that Go's default collects without pause under load.
+const gcPercent = 300
+
 // start reads the configuration and runs the node until a signal ends it.
 func start(o options, stdout io.Writer) int {
 	log := nodelog.New(stdout, nodelog.Text, o.level)
 	hardening := secmem.HardenProcess()
+	debug.SetGCPercent(gcPercent)
 	cfg, err := config.Load(context.Background(), o.config, o.configTimeout)
 	if err != nil {
 		return fail(log, err)
