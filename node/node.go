@@ -66,7 +66,7 @@ func (n *Node) Position() server.Position {
 	if view == 0 {
 		view = n.replica.Term()
 	}
-	return server.Position{View: view, Primary: p.View != 0, Head: p.Head, Committed: p.Committed, Views: p.Views}
+	return server.Position{View: view, Primary: p.View != 0, History: p.History}
 }
 
 // Submit gives a transaction the next position.
@@ -82,7 +82,7 @@ func (n *Node) Submit(ctx context.Context, tx *kv.Tx, s server.Submission) (serv
 // Wait blocks until id is Committed or Invalid.
 func (n *Node) Wait(ctx context.Context, id server.TxID) (server.Status, error) {
 	s, err := n.replica.Wait(ctx, id)
-	return server.Status(s), translate(err)
+	return s, translate(err)
 }
 
 // RequestSignature asks that what is ordered so far be signed soon.
@@ -108,7 +108,7 @@ func (n *Node) COSEReceipt(_ context.Context, id server.TxID) ([]byte, error) {
 
 // Transaction returns the writes of a committed transaction.
 func (n *Node) Transaction(_ context.Context, id server.TxID) (writeset.WriteSet, error) {
-	if n.replica.Status(id) != raftfsm.Committed {
+	if n.replica.Status(id) != ledger.StatusCommitted {
 		return nil, fmt.Errorf("transaction %v: %w", id, server.ErrNotCommitted)
 	}
 	e, err := n.replica.Entry(id.Seqno)

@@ -213,7 +213,7 @@ func (n *Node) begin(ctx context.Context) error {
 			return fmt.Errorf("the create transaction says %v and stands at %v", n.genesis.params.TxID, id)
 		}
 	}
-	if status, err := n.replica.Wait(ctx, id); err != nil || status != raftfsm.Committed {
+	if status, err := n.replica.Wait(ctx, id); err != nil || status != ledger.StatusCommitted {
 		return ignoreStop(ctx, fmt.Errorf("transaction %v, with which the node begins, is %s: %w", id, status, err))
 	}
 	n.state.Store(statePartOfNetwork)

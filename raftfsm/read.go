@@ -42,7 +42,7 @@ func (r *Replica) Entry(seqno uint64) (*ledger.Entry, error) {
 // Proof collects what a receipt for id needs. The error is ErrNotCommitted when id
 // is not Committed on this node.
 func (r *Replica) Proof(id TxID) (*Proof, error) {
-	if r.Status(id) != Committed {
+	if r.Status(id) != ledger.StatusCommitted {
 		return nil, fmt.Errorf("receipt of %v: %w", id, ErrNotCommitted)
 	}
 	e, err := r.Entry(id.Seqno)

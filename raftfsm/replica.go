@@ -141,28 +141,13 @@ type Replica struct {
 
 // Position is a consistent view of where the replica stands. Values are never changed.
 type Position struct {
-	View      uint64   // view in which this node leads, 0 when it does not
-	Head      TxID     // last position this node knows, speculative on the primary
-	Committed TxID     // last applied signature
-	Views     []uint64 // Views[i] is the first seqno of view i+1
-}
-
-// ViewOf returns the view of a seqno in this node's history, 0 when it has none there.
-func (p *Position) ViewOf(seqno uint64) uint64 {
-	if seqno == 0 || seqno > p.Head.Seqno {
-		return 0
-	}
-	for i := len(p.Views) - 1; i >= 0; i-- {
-		if p.Views[i] <= seqno {
-			return uint64(i) + 1
-		}
-	}
-	return 0
+	View uint64 // view in which this node leads, 0 when it does not
+	ledger.History
 }
 
 // publish makes the current position visible to readers. mu is held.
 func (r *Replica) publish() {
-	r.position.Store(&Position{View: r.view, Head: r.head, Committed: r.committed, Views: r.views})
+	r.position.Store(&Position{View: r.view, History: ledger.History{Head: r.head, Committed: r.committed, Views: r.views}})
 }
 
 // Position returns where the replica stands.

@@ -138,7 +138,7 @@ func (s *service) put(table, key, value string) raftfsm.TxID {
 func (s *service) wait(id raftfsm.TxID) {
 	s.t.Helper()
 	status, err := s.replica.Wait(s.t.Context(), id)
-	if err != nil || status != raftfsm.Committed {
+	if err != nil || status != ledger.StatusCommitted {
 		s.t.Fatalf("%v: got %s (%v), want Committed", id, status, err)
 	}
 }
@@ -183,7 +183,7 @@ func TestReopen(t *testing.T) {
 				t.Fatalf("round %d, key %d: got %q, want %q", round, i, got, want)
 			}
 		}
-		if got := s.replica.Status(last); got != raftfsm.Committed {
+		if got := s.replica.Status(last); got != ledger.StatusCommitted {
 			t.Errorf("round %d: %v is %s, want Committed", round, last, got)
 		}
 		id := s.put("private", "again", fmt.Sprint(round))
@@ -218,7 +218,7 @@ func TestConcurrentWritersCommit(t *testing.T) {
 					t.Errorf("submit: %v", err)
 					return
 				}
-				if st, err := s.replica.Wait(t.Context(), id); st != raftfsm.Committed {
+				if st, err := s.replica.Wait(t.Context(), id); st != ledger.StatusCommitted {
 					t.Errorf("%v: %s, %v", id, st, err)
 				}
 			}
@@ -301,7 +301,7 @@ func TestReopenAfterCompaction(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", key, got, want)
 		}
 	}
-	if got := s.replica.Status(unsigned); got != raftfsm.Committed {
+	if got := s.replica.Status(unsigned); got != ledger.StatusCommitted {
 		t.Errorf("%v is %s, want Committed", unsigned, got)
 	}
 	s.wait(s.put("private", "after", "3"))

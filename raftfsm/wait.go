@@ -4,40 +4,12 @@ import (
 	"context"
 	"slices"
 	"sync/atomic"
+
+	"chancery/ledger"
 )
-
-// Status is what a node knows about a TxID (ccf-features 1.4).
-type Status string
-
-const (
-	Unknown   Status = "Unknown"
-	Pending   Status = "Pending"
-	Committed Status = "Committed"
-	Invalid   Status = "Invalid"
-)
-
-// Terminal reports whether the status can never change again.
-func (s Status) Terminal() bool { return s == Committed || s == Invalid }
-
-// StatusOf evaluates a TxID against a position.
-func (p *Position) StatusOf(id TxID) Status {
-	local := p.ViewOf(id.Seqno)
-	switch {
-	case id.Seqno <= p.Committed.Seqno && local == id.View:
-		return Committed
-	case id.Seqno <= p.Committed.Seqno:
-		return Invalid
-	case local == id.View:
-		return Pending
-	case p.Committed.View > id.View:
-		return Invalid
-	default:
-		return Unknown
-	}
-}
 
 // Status says what this node knows about id.
-func (r *Replica) Status(id TxID) Status { return r.Position().StatusOf(id) }
+func (r *Replica) Status(id TxID) ledger.Status { return r.Position().Status(id) }
 
 // RequestCommit asks the primary for a signature over id soon, without waiting.
 func (r *Replica) RequestCommit(id TxID) {
@@ -63,11 +35,11 @@ type waiter struct {
 // Wait blocks until id is Committed or Invalid, and returns that, or what is
 // known when ctx ends or the node stops, with the reason as the error. On the
 // primary it asks for a signature.
-func (r *Replica) Wait(ctx context.Context, id TxID) (Status, error) {
+func (r *Replica) Wait(ctx context.Context, id TxID) (ledger.Status, error) {
 	for {
 		r.mu.Lock()
-		s := r.Position().StatusOf(id)
-		if s.Terminal() {
+		s := r.Position().Status(id)
+		if s.Final() {
 			r.mu.Unlock()
 			return s, nil
 		}
@@ -95,7 +67,7 @@ func (r *Replica) Wait(ctx context.Context, id TxID) (Status, error) {
 func (r *Replica) wakeWaiters() {
 	p := r.Position()
 	r.waiters = slices.DeleteFunc(r.waiters, func(w *waiter) bool {
-		if !p.StatusOf(w.id).Terminal() {
+		if !p.Status(w.id).Final() {
 			return false
 		}
 		close(w.done)

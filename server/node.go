@@ -96,62 +96,25 @@ type Submission struct {
 	AwaitCommit bool
 }
 
-// Position is a consistent view of where a node stands. The slice must not be changed.
+// Position is a consistent view of where a node stands.
 type Position struct {
 	// View is the consensus term that this node is in, whether it leads or follows.
 	View uint64
 	// Primary says that this node leads View.
 	Primary bool
-	// Head is the last position known, speculative on a primary.
-	Head TxID
-	// Committed is the last applied signature, zero before the first.
-	Committed TxID
-	// Views holds at i the first seqno of view i+1.
-	Views []uint64
+	ledger.History
 }
 
-// ViewOf returns the view of a seqno in the node's history, 0 when it has none there.
-func (p Position) ViewOf(seqno uint64) uint64 {
-	if seqno == 0 || seqno > p.Head.Seqno {
-		return 0
-	}
-	for i := len(p.Views) - 1; i >= 0; i-- {
-		if p.Views[i] <= seqno {
-			return uint64(i) + 1
-		}
-	}
-	return 0
-}
+// Status is what a node can say of a TxID.
+type Status = ledger.Status
 
-// Status is what a node can say of a TxID (ccf-features 1.4).
-type Status string
-
-// The four statuses. Committed and Invalid are final.
+// The four statuses.
 const (
-	Unknown   Status = "Unknown"
-	Pending   Status = "Pending"
-	Committed Status = "Committed"
-	Invalid   Status = "Invalid"
+	Unknown   = ledger.StatusUnknown
+	Pending   = ledger.StatusPending
+	Committed = ledger.StatusCommitted
+	Invalid   = ledger.StatusInvalid
 )
-
-// Final says whether the status can no longer change.
-func (s Status) Final() bool { return s == Committed || s == Invalid }
-
-// Status evaluates id at the position.
-func (p Position) Status(id TxID) Status {
-	local := p.ViewOf(id.Seqno)
-	switch {
-	case id.Seqno <= p.Committed.Seqno && local == id.View:
-		return Committed
-	case id.Seqno <= p.Committed.Seqno:
-		return Invalid
-	case local == id.View:
-		return Pending
-	case p.Committed.View > id.View:
-		return Invalid
-	}
-	return Unknown
-}
 
 // Info is what a node says of itself outside the KV.
 type Info struct {

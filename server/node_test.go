@@ -48,7 +48,7 @@ type memNode struct {
 func newMemNode() *memNode {
 	return &memNode{
 		store: kv.NewStore(), auto: true, wake: make(chan struct{}), writes: make(map[uint64]writeset.WriteSet),
-		pos:  Position{View: 2, Primary: true, Views: []uint64{1, 1}},
+		pos:  Position{View: 2, Primary: true, History: ledger.History{Views: []uint64{1, 1}}},
 		info: Info{ID: strings.Repeat("ab", 32), State: "PartOfNetwork", PrimaryID: strings.Repeat("ab", 32)},
 	}
 }
