@@ -134,10 +134,15 @@ func chunksToVerify(fsys durable.FS, dirs []string, committedOnly bool) ([]chunk
 	return files, nil
 }
 
+// totalSize is what progress is measured against. A chunk that the writer has renamed
+// since it was listed counts nothing here; readFile finds it, or says that it is gone.
 func totalSize(fsys durable.FS, files []chunkFile) (int64, error) {
 	var total int64
 	for _, f := range files {
 		info, err := fsys.Stat(f.path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
 		if err != nil {
 			return 0, fmt.Errorf("reading the size of a chunk: %w", err)
 		}
