@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"chancery/gov"
 	"chancery/gov/tables"
+	"chancery/internal/ccftest"
 )
 
 // none stands for an action without args.
@@ -83,7 +85,7 @@ type answer struct {
 // answers reads the recorded answers; those that are withheld are left out.
 func answers(t *testing.T) map[string]answer {
 	t.Helper()
-	raw, err := os.ReadFile(shared(t, "answers", "ccf-answers.json"))
+	raw, err := os.ReadFile(filepath.Join(ccftest.Answers(t), "ccf-answers.json"))
 	must(t, err)
 	all := map[string]json.RawMessage{}
 	must(t, json.Unmarshal(raw, &all))

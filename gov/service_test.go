@@ -10,7 +10,6 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -412,25 +411,6 @@ func user(t *testing.T) *identity.Participant {
 	p, err := identity.NewParticipant("user", elliptic.P384(), start, 90, false)
 	must(t, err)
 	return p
-}
-
-// shared returns the path of a folder of test data that lies beside the repository, and
-// skips the test where it is not there.
-func shared(t *testing.T, elem ...string) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	must(t, err)
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			break
-		}
-		dir = filepath.Dir(dir)
-	}
-	path := filepath.Join(append([]string{filepath.Dir(dir), "shared"}, elem...)...)
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("no test data: %v", err)
-	}
-	return path
 }
 
 func hexOf(b []byte) string {

@@ -21,6 +21,7 @@ import (
 
 	"chancery/gov"
 	"chancery/gov/tables"
+	"chancery/internal/ccftest"
 	"chancery/internal/cose"
 	"chancery/internal/identity"
 	"chancery/kv"
@@ -64,8 +65,8 @@ func newReenactment(t *testing.T, name, dir string) *reenactment {
 	s := &service{t: t, store: kv.NewStore(), tree: merkle.New(), now: start}
 	s.newIdentity()
 	s.tree.Append(merkle.Hash{})
-	r := &reenactment{service: s, entries: readLedger(t, shared(t, "vectors", name, dir))}
-	raw, err := os.ReadFile(shared(t, "vectors", name+".json"))
+	r := &reenactment{service: s, entries: readLedger(t, filepath.Join(ccftest.Vectors(t), name, dir))}
+	raw, err := os.ReadFile(filepath.Join(ccftest.Vectors(t), name+".json"))
 	must(t, err)
 	var facts struct {
 		Secrets map[string]string `json:"ledger_secrets"`

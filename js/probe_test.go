@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"chancery/internal/ccftest"
 	"chancery/kv"
 )
 
@@ -26,9 +27,9 @@ type answer struct {
 
 func answers(t *testing.T) map[string]answer {
 	t.Helper()
-	b, err := os.ReadFile("../../shared/answers/ccf-answers.json")
+	b, err := os.ReadFile(filepath.Join(ccftest.Answers(t), "ccf-answers.json"))
 	if err != nil {
-		t.Skipf("SKIPPED: CCF's answers are not here: %v", err)
+		t.Fatal(err)
 	}
 	var raw map[string]json.RawMessage
 	if err := json.Unmarshal(b, &raw); err != nil {
@@ -48,9 +49,9 @@ func probeModules(t testing.TB) map[string]string {
 	t.Helper()
 	out := make(map[string]string)
 	for name, path := range map[string]string{"/probe.js": "probe.js", "/lib/show.js": "lib/show.js"} {
-		b, err := os.ReadFile(filepath.Join("../../shared/answers/app/src", path))
+		b, err := os.ReadFile(filepath.Join(ccftest.Answers(t), "app", "src", path))
 		if err != nil {
-			t.Skipf("SKIPPED: the probe application is not here: %v", err)
+			t.Fatal(err)
 		}
 		out[name] = string(b)
 	}

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"chancery/internal/ccftest"
 	"chancery/internal/durable"
 	"chancery/kv/writeset"
 	"chancery/ledger/merkle"
@@ -76,7 +77,7 @@ func TestVectorDigests(t *testing.T) {
 				Samples []sample `json:"sample_transactions"`
 			} `json:"with_uncommitted"`
 		}
-		readJSON(t, filepath.Join(vectorsDir(t), v.name+".json"), &known)
+		readJSON(t, filepath.Join(ccftest.Vectors(t), v.name+".json"), &known)
 		samples := map[string]sample{}
 		for _, s := range known.All.Samples {
 			samples[s.TxID] = s
@@ -118,7 +119,7 @@ func TestVectorPlaintexts(t *testing.T) {
 			Plaintext string `json:"plaintext_hex"`
 		} `json:"private_samples"`
 	}
-	readJSON(t, filepath.Join(vectorsDir(t), "secrets.json"), &known)
+	readJSON(t, filepath.Join(ccftest.Vectors(t), "secrets.json"), &known)
 	all := vectors(t)
 	for _, v := range all[:4] {
 		want := map[string]string{}
@@ -153,7 +154,7 @@ func TestSevenPrivateValues(t *testing.T) {
 	var known struct {
 		Values []row `json:"private_values"`
 	}
-	readJSON(t, filepath.Join(vectorsDir(t), "seven_service.json"), &known)
+	readJSON(t, filepath.Join(ccftest.Vectors(t), "seven_service.json"), &known)
 	name := func(id, m, key, value string) string { return id + " " + m + " " + key + " " + value }
 	want := map[string]bool{}
 	for _, r := range known.Values {

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"chancery/internal/ccftest"
 )
 
 // receiptVector is one receipt of the vectors, in the shape of receipts.json;
@@ -31,25 +33,7 @@ type receiptVector struct {
 // and skips the test where they are not there.
 func vectorFile(t testing.TB, name ...string) string {
 	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			break
-		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			t.Skip("SKIPPED: no go.mod above the test")
-		}
-		dir = parent
-	}
-	path := filepath.Join(append([]string{dir, "..", "shared", "vectors"}, name...)...)
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("SKIPPED: the vectors are not there: %v", err)
-	}
-	return path
+	return filepath.Join(append([]string{ccftest.Vectors(t)}, name...)...)
 }
 
 func readVector(t testing.TB, out any, name ...string) {

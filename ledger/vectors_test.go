@@ -9,33 +9,11 @@ import (
 	"strconv"
 	"testing"
 
+	"chancery/internal/ccftest"
 	"chancery/internal/durable"
 	"chancery/kv/writeset"
 	"chancery/ledger/merkle"
 )
-
-// vectorsDir finds the ledgers that CCF wrote, beside the repository.
-func vectorsDir(t testing.TB) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			break
-		}
-		if dir == filepath.Dir(dir) {
-			t.Fatal("no go.mod above the test")
-		}
-		dir = filepath.Dir(dir)
-	}
-	dir = filepath.Join(dir, "..", "shared", "vectors")
-	if _, err := os.Stat(dir); err != nil {
-		t.Skipf("SKIPPED: the ledgers written by CCF are not beside the repository: %v", err)
-	}
-	return dir
-}
 
 func readJSON(t testing.TB, path string, into any) {
 	t.Helper()
@@ -58,7 +36,7 @@ type vector struct {
 }
 
 func vectors(t testing.TB) []vector {
-	dir := vectorsDir(t)
+	dir := ccftest.Vectors(t)
 	var known struct {
 		LedgerSecrets map[string]map[string]string `json:"ledger_secrets"`
 	}

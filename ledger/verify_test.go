@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"chancery/internal/ccftest"
 	"chancery/internal/durable"
 )
 
@@ -50,7 +51,7 @@ func TestVerifyVectors(t *testing.T) {
 			Committed toolReport `json:"committed_only"`
 			All       toolReport `json:"with_uncommitted"`
 		}
-		readJSON(t, filepath.Join(vectorsDir(t), v.name+".json"), &want)
+		readJSON(t, filepath.Join(ccftest.Vectors(t), v.name+".json"), &want)
 		for name, w := range map[string]toolReport{"committed": want.Committed, "all": want.All} {
 			t.Run(v.name+"/"+name, func(t *testing.T) {
 				opts := VerifyOptions{Secrets: v.open(t), CommittedOnly: name == "committed"}
@@ -128,11 +129,11 @@ func TestVerifySeven(t *testing.T) {
 			Files  []struct{} `json:"ledger_files"`
 		} `json:"lives"`
 	}
-	readJSON(t, filepath.Join(vectorsDir(t), "seven_service.json"), &known)
+	readJSON(t, filepath.Join(ccftest.Vectors(t), "seven_service.json"), &known)
 	secrets := vectors(t)[5].open(t)
 	for name, w := range known.Lives {
 		t.Run("life "+name, func(t *testing.T) {
-			got, err := verify(t, filepath.Join(vectorsDir(t), "seven_service", w.Ledger), VerifyOptions{
+			got, err := verify(t, filepath.Join(ccftest.Vectors(t), "seven_service", w.Ledger), VerifyOptions{
 				Secrets: secrets, Service: mustCert(t, readPEM(t, "seven_service", "common", w.Cert)),
 			})
 			if err != nil {

@@ -16,13 +16,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"chancery/gov/constitution"
+	"chancery/internal/ccftest"
 )
 
 // TestAnswers asks a node the questions that were asked of CCF 7.0.2, and fails on
 // every answer that differs in status, error code, content type or a recorded header,
 // unless docs/differences.md lists the question with its reason.
 func TestAnswers(t *testing.T) {
-	dir := filepath.Join(shared(t), "answers")
+	dir := ccftest.Answers(t)
 	for _, tool := range []string{"python3", "openssl"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skipf("SKIPPED: the prober needs %s", tool)

@@ -59,17 +59,3 @@ func TestMain(m *testing.M) {
 	}
 	os.Exit(code)
 }
-
-// shared returns the folder with CCF's vectors and answers beside the checkout. A
-// newcomer's clone has none: the test then skips, and says so.
-func shared(t testing.TB) string {
-	t.Helper()
-	dir, err := filepath.Abs("../../shared")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(dir); err != nil {
-		t.Skipf("SKIPPED: there is no %s with CCF's vectors and answers", dir)
-	}
-	return dir
-}

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"chancery/attest"
+	"chancery/internal/ccftest"
 )
 
 // TestIssueVerify: what is issued is read back, and its text is CCF's.
@@ -94,7 +95,7 @@ func TestBinaryDigest(t *testing.T) {
 
 // TestVectors reads the virtual quotes that CCF nodes put into their ledgers.
 func TestVectors(t *testing.T) {
-	dir := vectorsDir(t)
+	dir := ccftest.Vectors(t)
 	quotes := regexp.MustCompile(`"format":"Insecure_Virtual","quote":"([A-Za-z0-9+/=]+)"`)
 	files, err := filepath.Glob(filepath.Join(dir, "*_service", "ledger*", "ledger_1-*"))
 	if err != nil {
@@ -127,27 +128,6 @@ func TestVectors(t *testing.T) {
 	if n == 0 {
 		t.Error("no virtual quotes found")
 	}
-}
-
-// vectorsDir finds the shared test vectors beside the repository, or skips.
-func vectorsDir(t testing.TB) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err != nil {
-			continue
-		}
-		v := filepath.Join(filepath.Dir(dir), "shared", "vectors")
-		if _, err := os.Stat(v); err != nil {
-			t.Skipf("SKIPPED: no test vectors at %s", v)
-		}
-		return v
-	}
-	t.Fatal("no go.mod above the test")
-	return ""
 }
 
 func FuzzVerify(f *testing.F) {

@@ -14,28 +14,9 @@ import (
 	"path/filepath"
 	"regexp"
 	"testing"
-)
 
-// vectorsDir finds the shared test vectors beside the repository, or skips.
-func vectorsDir(t testing.TB) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err != nil {
-			continue
-		}
-		v := filepath.Join(filepath.Dir(dir), "shared", "vectors")
-		if _, err := os.Stat(v); err != nil {
-			t.Skipf("SKIPPED: no test vectors at %s", v)
-		}
-		return v
-	}
-	t.Fatal("no go.mod above the test")
-	return ""
-}
+	"chancery/internal/ccftest"
+)
 
 func readJSON(t *testing.T, path string, v any) {
 	t.Helper()
@@ -91,7 +72,7 @@ type receipt struct {
 // receipts returns every COSE receipt of the vectors with its service.
 func receipts(t *testing.T) []receipt {
 	t.Helper()
-	dir := vectorsDir(t)
+	dir := ccftest.Vectors(t)
 	var old map[string][]receipt
 	readJSON(t, filepath.Join(dir, "receipts.json"), &old)
 	var seven struct{ Receipts []receipt }
@@ -184,7 +165,7 @@ func TestEndorsementVectors(t *testing.T) {
 			}
 		}
 	}
-	readJSON(t, filepath.Join(vectorsDir(t), "seven_service.json"), &seven)
+	readJSON(t, filepath.Join(ccftest.Vectors(t), "seven_service.json"), &seven)
 	if len(seven.Endorsements) == 0 {
 		t.Fatal("no endorsements")
 	}
@@ -215,7 +196,7 @@ var base64COSE = regexp.MustCompile(`0oRY[A-Za-z0-9+/]{200,}={0,2}`)
 // TestHistoryVectors finds the governance messages that CCF stored in its
 // ledgers and verifies each with its member's certificate.
 func TestHistoryVectors(t *testing.T) {
-	dir := vectorsDir(t)
+	dir := ccftest.Vectors(t)
 	for _, service := range []string{"acme_containing_service", "double_sealed_service", "seven_service"} {
 		t.Run(service, func(t *testing.T) {
 			keys := memberKeys(t, filepath.Join(dir, service, "common"))

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"chancery/internal/ccftest"
 )
 
 var start = time.Date(2026, 11, 25, 3, 10, 32, 0, time.UTC)
@@ -189,7 +191,7 @@ func checkProfile(t *testing.T, c *x509.Certificate, key *ecdsa.PrivateKey, issu
 // TestAgainstVectors compares our certificates, field by field, with those that
 // a CCF node wrote.
 func TestAgainstVectors(t *testing.T) {
-	dir := filepath.Join(vectorsDir(t), "seven_service", "common")
+	dir := filepath.Join(ccftest.Vectors(t), "seven_service", "common")
 	load := func(name string) *x509.Certificate {
 		b, err := os.ReadFile(filepath.Join(dir, name))
 		return mustCert(t, b, err)

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"chancery/internal/ccftest"
 	"chancery/internal/durable"
 )
 
@@ -83,7 +84,7 @@ func TestParticipantRefuses(t *testing.T) {
 
 // TestIDs compares ids with those that CCF gave the same certificates.
 func TestIDs(t *testing.T) {
-	dir := vectorsDir(t)
+	dir := ccftest.Vectors(t)
 	b, err := os.ReadFile(filepath.Join(dir, "seven_service", "common", "member0_cert.pem"))
 	member := mustCert(t, b, err)
 	if got, want := CertID(member.Raw), "b5b4487d503444c49d571330ded8d8257ef61f97217aa1d970d3413a70397fa7"; got != want {

@@ -8,12 +8,14 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"chancery/internal/ccftest"
 )
 
 // TestUnwrapVectors opens the ledger secrets that CCF wrapped, and wraps them
 // again to the same bytes.
 func TestUnwrapVectors(t *testing.T) {
-	dir := vectorsDir(t)
+	dir := ccftest.Vectors(t)
 	read := func(name string, v any) {
 		b, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {

@@ -13,28 +13,9 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
-)
 
-// vectorsDir finds the shared test vectors beside the repository, or skips.
-func vectorsDir(t testing.TB) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err != nil {
-			continue
-		}
-		v := filepath.Join(filepath.Dir(dir), "shared", "vectors")
-		if _, err := os.Stat(v); err != nil {
-			t.Skipf("SKIPPED: no test vectors at %s", v)
-		}
-		return v
-	}
-	t.Fatal("no go.mod above the test")
-	return ""
-}
+	"chancery/internal/ccftest"
+)
 
 type example struct {
 	name      string
@@ -47,7 +28,7 @@ type example struct {
 // examples reads every share example of the vectors.
 func examples(t *testing.T) []example {
 	t.Helper()
-	dir := vectorsDir(t)
+	dir := ccftest.Vectors(t)
 	read := func(name string, v any) {
 		b, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
