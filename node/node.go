@@ -45,6 +45,7 @@ type Node struct {
 	genesis *genesis
 
 	committed  chan struct{} // capacity 1: raised by every commit
+	refresher  *keyRefresher
 	led        chan struct{} // closed when this node leads for the first time
 	leadOnce   sync.Once
 	stopNotice atomic.Bool
@@ -139,6 +140,7 @@ func (n *Node) Info() server.Info {
 	return server.Info{
 		ID: n.keys.id, State: n.state.Load().(string), StopNotice: n.stopNotice.Load(),
 		PrimaryID: n.replica.Leader(), SelfSignedCert: n.certs.selfSigned(),
+		RefreshAttempts: n.refresher.attempts.Load(), RefreshSuccesses: n.refresher.successes.Load(), RefreshFailures: n.refresher.failures.Load(),
 	}
 }
 
@@ -180,9 +182,11 @@ func (n *Node) firstConfiguration() uint64 {
 
 // raise wakes the reconcilers; it never blocks.
 func (n *Node) raise(*kv.State) {
-	select {
-	case n.committed <- struct{}{}:
-	default:
+	for _, c := range []chan struct{}{n.committed, n.refresher.committed} {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
 	}
 }
 

@@ -43,6 +43,7 @@ func Run(ctx context.Context, cfg *config.Config, o Options) error {
 // everything that was opened is closed again.
 func open(ctx context.Context, cfg *config.Config, o Options) (_ *Node, err error) {
 	n := &Node{cfg: cfg, opts: o, log: o.Log, fs: o.FS, store: kv.NewStore(), committed: make(chan struct{}, 1), led: make(chan struct{})}
+	n.refresher = newKeyRefresher(n)
 	n.state.Store(stateInitialized)
 	switch cfg.Command.Type {
 	case config.CommandStart, config.CommandResume:
@@ -150,6 +151,7 @@ func (n *Node) run(ctx context.Context) error {
 		}
 	})
 	g.Go(func() error { return n.runReconcilers(gctx) })
+	g.Go(func() error { return n.refresher.run(gctx) })
 	if n.opts.StopNotice != nil {
 		g.Go(func() error {
 			select {

@@ -21,7 +21,7 @@ import (
 // of lower levels only.
 var levels = map[string]int{
 	"kv/writeset": 0, "ledger/merkle": 0, "internal/durable": 0, "internal/cose": 0, "internal/shamir": 0,
-	"internal/secmem": 0, "internal/nodelog": 0, "internal/version": 0, "internal/appbuild": 0, "internal/ccftest": 0,
+	"internal/secmem": 0, "internal/nodelog": 0, "internal/version": 0, "internal/appbuild": 0, "internal/ccftest": 0, "internal/oidc": 0,
 	"server/api": 0, "gov/constitution": 0, "attest": 0, "node/config": 0, "samples": 0,
 	"kv": 1, "attest/virtual": 1, "internal/identity": 1, "ledger": 1, "internal/durable/memfs": 1,
 	"gov/tables": 2, "js": 2, "raftfsm": 2,

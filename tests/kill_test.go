@@ -134,8 +134,20 @@ func (s *sandbox) check(c *client.Client, r *record, round int) {
 // client connects as user0.
 func (s *sandbox) client() *client.Client {
 	s.t.Helper()
-	common := func(name string) string { return filepath.Join(s.dir, "workspace", "sandbox_common", name) }
-	text, err := os.ReadFile(common("service_cert.pem"))
+	common := filepath.Join(s.dir, "workspace", "sandbox_common")
+	own, err := tls.LoadX509KeyPair(filepath.Join(common, "user0_cert.pem"), filepath.Join(common, "user0_privk.pem"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return s.clientAs(&own)
+}
+
+// anonymous connects without a certificate.
+func (s *sandbox) anonymous() *client.Client { return s.clientAs(nil) }
+
+func (s *sandbox) clientAs(own *tls.Certificate) *client.Client {
+	s.t.Helper()
+	text, err := os.ReadFile(filepath.Join(s.dir, "workspace", "sandbox_common", "service_cert.pem"))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -144,11 +156,7 @@ func (s *sandbox) client() *client.Client {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	own, err := tls.LoadX509KeyPair(common("user0_cert.pem"), common("user0_privk.pem"))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	c, err := client.New(client.Config{URLs: []string{"https://127.0.0.1:" + s.port}, Service: service, Certificate: &own})
+	c, err := client.New(client.Config{URLs: []string{"https://127.0.0.1:" + s.port}, Service: service, Certificate: own})
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -1,5 +1,7 @@
 package config
 
+import "time"
+
 // Chancery holds the keys that CCF does not have.
 type Chancery struct {
 	// Respond says when a write is answered that asks for nothing else: executed (as CCF)
@@ -18,6 +20,8 @@ type Chancery struct {
 	// KeyFile is where the virtual platform keeps the node's keys and the service's
 	// secrets in the clear, for the command Resume; "" keeps none.
 	KeyFile string `json:"key_file" config:"none"`
+	// JWTFetchTimeout bounds the time in which a token issuer must answer with its keys.
+	JWTFetchTimeout time.Duration `json:"jwt_fetch_timeout"`
 	// Metrics serves Prometheus metrics on an address of its own; nil serves none.
 	Metrics *Metrics `json:"metrics"`
 }
@@ -29,5 +33,5 @@ type Metrics struct {
 }
 
 func (c *Chancery) setDefaults() {
-	*c = Chancery{Respond: RespondExecuted, Fsync: FsyncSignature, LedgerSignMode: SignDual}
+	*c = Chancery{Respond: RespondExecuted, Fsync: FsyncSignature, LedgerSignMode: SignDual, JWTFetchTimeout: 10 * time.Second}
 }

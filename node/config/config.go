@@ -135,6 +135,8 @@ type JWT struct {
 	// KeyRefreshInterval is the time between two fetches of the keys of issuers with
 	// automatic refresh.
 	KeyRefreshInterval time.Duration `json:"key_refresh_interval"`
+	// KeyRefreshMaxResponseSize bounds what an issuer may answer (a key of CCF after 7.0.2).
+	KeyRefreshMaxResponseSize Size `json:"key_refresh_max_response_size"`
 }
 
 // OutputFiles names the files that a node writes for those who watch it.
@@ -176,7 +178,7 @@ func Default() *Config {
 		Logging:          Logging{Format: LogText, HostLevel: "Info"},
 		Consensus:        Consensus{MessageTimeout: 100 * time.Millisecond, ElectionTimeout: 5 * time.Second, MaxUncommittedTxCount: 10000},
 		LedgerSignatures: LedgerSignatures{TxCount: 5000, Delay: time.Second},
-		JWT:              JWT{KeyRefreshInterval: 30 * time.Minute},
+		JWT:              JWT{KeyRefreshInterval: 30 * time.Minute, KeyRefreshMaxResponseSize: MB},
 		OutputFiles:      OutputFiles{NodeCertificateFile: "nodecert.pem", PIDFile: "node.pid"},
 
 		TickInterval:             10 * time.Millisecond,

@@ -15,7 +15,6 @@ var retired = map[string]string{
 	"command.recover.previous_sealed_ledger_secret_location": "was removed in CCF 7.0; remove it",
 	"ledger_signatures.mode":                                 "CCF has no such key; the signing mode is chancery.ledger_sign_mode",
 	"ledger.max_transaction_size":                            "is a key of CCF after 7.0.2 and is not supported; remove it",
-	"jwt.key_refresh_max_response_size":                      "is a key of CCF after 7.0.2 and is not supported; remove it",
 	"pending_node_timeout":                                   "is a key of CCF after 7.0.2 and is not supported; remove it",
 	"identity_history_fetch":                                 "is a key of CCF after 7.0.2 and is not supported; remove it",
 }

@@ -173,6 +173,9 @@ func (c *Chancery) validate(p *problems, command CommandType) {
 			p.add("chancery.metrics.bind_address", "%v", err)
 		}
 	}
+	if c.JWTFetchTimeout <= 0 {
+		p.add("chancery.jwt_fetch_timeout", "must be more than 0")
+	}
 	if command == CommandResume && c.KeyFile == "" {
 		p.add("chancery.key_file", "is missing: Resume takes the node's keys from it")
 	}
