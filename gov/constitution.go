@@ -89,7 +89,9 @@ func (c *constitution) env(tx *kv.Tx, fx Effects, access js.Access) js.Env {
 
 // validate asks the constitution whether a proposal is well formed.
 func (c *constitution) validate(ctx context.Context, tx *kv.Tx, fx Effects, proposal []byte) error {
-	v, err := c.module.Call(ctx, c.env(tx, fx, js.GovReadOnly), "validate", string(proposal))
+	env := c.env(tx, fx, js.GovReadOnly)
+	env.Extend = c.installDryRun(ctx, tx, fx)
+	v, err := c.module.Call(ctx, env, "validate", string(proposal))
 	if err != nil {
 		thrown, err := thrownBy(err)
 		if err != nil {

@@ -163,6 +163,34 @@ func TestBrokenConstitution(t *testing.T) {
 	}
 }
 
+// TestDryRun refuses constitutions that could never be replaced again, before anything
+// is recorded.
+func TestDryRun(t *testing.T) {
+	const validate = "export function validate (i) { return {valid: true, description: ''} }\n"
+	const resolve = "export function resolve (p, i, v) { return v.length > 1 ? 'Accepted' : 'Open' }\n"
+	const apply = "export function apply (p, i) { throw new Error('not called') }\n"
+	s := newService(t, 2, "default", 1)
+	s.activate(0)
+	s.activate(1)
+	for _, c := range []struct{ name, source, text string }{
+		{"validate throws", "export function validate (i) { throw new Error('bad') }\n" + resolve + apply, "fails at validate(): Error: bad"},
+		{"validate gives text", "export function validate (i) { return 'yes' }\n" + resolve + apply, "returns no object"},
+		{"resolve throws at once", validate + "export function resolve (p, i, v) { throw new Error('bad') }\n" + apply, "with 0 votes: Failed to resolve(): Error: bad"},
+		{"resolve throws on votes", validate + "export function resolve (p, i, v) { if (v.length == 2) throw new Error(v[1].member_id + v[1].vote); return 'Open' }\n" + apply, "with 2 votes: Failed to resolve(): Error: "},
+		{"resolve gives nonsense", validate + "export function resolve (p, i, v) { return 'Perhaps' }\n" + apply, "invalid status value"},
+		{"resolve never ends", validate + "export function resolve (p, i, v) { for (;;) {} }\n" + apply, "Failed to resolve()"},
+		{"resolve writes", validate + "export function resolve (p, i, v) { ccf.kv['public:ccf.gov.x'].clear(); return 'Open' }\n" + apply, "Failed to resolve(): TypeError"},
+	} {
+		before := s.store.Head().TxID()
+		_, err := s.act(action{"set_constitution", args{"constitution": c.source}})
+		wantError(t, err, gov.Invalid, gov.CodeProposalFailedToValidate, c.text)
+		if after := s.store.Head().TxID(); after != before {
+			t.Errorf("%s: recorded at %s", c.name, after)
+		}
+	}
+	s.accept(action{"set_constitution", args{"constitution": validate + resolve + apply}})
+}
+
 // TestBadApp refuses applications that do not link, whole.
 func TestBadApp(t *testing.T) {
 	s := newService(t, 1, "sandbox", 1)
@@ -178,7 +206,15 @@ func TestBadApp(t *testing.T) {
 		t.Errorf("%d modules of refused applications", n)
 	}
 	s.accept(app("export const a = 1", true))
-	s.accept(action{Name: "refresh_js_app_bytecode_cache"}, action{"set_js_runtime_options", args{"max_heap_bytes": 1, "max_stack_bytes": 1, "max_execution_time_ms": 1}})
+	for _, low := range []args{
+		{"max_heap_bytes": 1<<20 - 1, "max_stack_bytes": 16 << 10, "max_execution_time_ms": 10},
+		{"max_heap_bytes": 1 << 20, "max_stack_bytes": 0, "max_execution_time_ms": 10},
+		{"max_heap_bytes": 1 << 20, "max_stack_bytes": 16 << 10, "max_execution_time_ms": 9},
+	} {
+		_, err := s.act(action{"set_js_runtime_options", low})
+		wantError(t, err, gov.Invalid, gov.CodeProposalFailedToValidate, "must be at least")
+	}
+	s.accept(action{Name: "refresh_js_app_bytecode_cache"}, action{"set_js_runtime_options", args{"max_heap_bytes": 1 << 20, "max_stack_bytes": 16 << 10, "max_execution_time_ms": 10}})
 	// Governance goes on under limits that no application could run with.
 	s.accept(action{Name: "remove_js_app"})
 	if n := len(tables.Modules.Keys(s.head())); n != 0 {

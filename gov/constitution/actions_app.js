@@ -116,12 +116,22 @@ define("remove_js_app", noCheck, () => {
   }
 });
 
+// Below these every request of every application would fail, and nodes raise them anyway.
+const RUNTIME_FLOORS = {
+  max_heap_bytes: 1024 * 1024,
+  max_stack_bytes: 16 * 1024,
+  max_execution_time_ms: 10,
+};
+
 define(
   "set_js_runtime_options",
   (args) => {
-    checkType(args.max_heap_bytes, "integer", "max_heap_bytes");
-    checkType(args.max_stack_bytes, "integer", "max_stack_bytes");
-    checkType(args.max_execution_time_ms, "integer", "max_execution_time_ms");
+    for (const [field, floor] of Object.entries(RUNTIME_FLOORS)) {
+      checkType(args[field], "integer", field);
+      if (args[field] < floor) {
+        throw new Error(`${field} must be at least ${floor}`);
+      }
+    }
     checkType(args.log_exception_details, "boolean?", "log_exception_details");
     checkType(
       args.return_exception_details,

@@ -5,6 +5,7 @@ define(
   (args) => {
     checkType(args.constitution, "string", "constitution");
     ccf.gov.validateConstitution(args.constitution);
+    ccf.gov.dryRunConstitution?.(args.constitution); // absent on CCF
   },
   (args, proposalId) => {
     writeJson(

@@ -3,6 +3,8 @@ package constitution
 import (
 	"embed"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -15,13 +17,15 @@ var actions = []string{
 	"actions_app.js", "actions_jwt.js", "actions_nodes.js", "actions_attestation.js",
 }
 
-// resolvers maps a variant to the fragment that counts its votes.
-var resolvers = map[string]string{
-	"default":   "resolve.js",
-	"sandbox":   "resolve_sandbox.js",
-	"unanimous": "resolve_unanimous.js",
-	"veto":      "resolve_veto.js",
-	"operator":  "resolve_operator.js",
+// variants maps a variant to the fragments that only it has: how votes are counted and
+// what follows from a proposal that is accepted.
+var variants = map[string][]string{
+	"default":   {"apply.js", "resolve.js"},
+	"sandbox":   {"apply.js", "resolve_sandbox.js"},
+	"unanimous": {"apply.js", "resolve_unanimous.js"},
+	"veto":      {"apply.js", "resolve_veto.js"},
+	"operator":  {"apply.js", "resolve_operator.js"},
+	"timelock":  {"actions_timelock.js", "apply_timelock.js", "resolve_timelock.js"},
 }
 
 // extras maps what may follow a variant's name to its fragment.
@@ -32,7 +36,7 @@ var extras = map[string]string{
 
 // Variants returns the names of the variants, without extras, sorted.
 func Variants() []string {
-	return []string{"default", "operator", "sandbox", "unanimous", "veto"}
+	return slices.Sorted(maps.Keys(variants))
 }
 
 // Default returns the source of the default constitution.
@@ -47,11 +51,11 @@ func Default() string {
 // Source returns the source of a variant, e.g. "sandbox+virtual".
 func Source(variant string) (string, error) {
 	parts := strings.Split(variant, "+")
-	resolver, ok := resolvers[parts[0]]
+	own, ok := variants[parts[0]]
 	if !ok {
 		return "", fmt.Errorf("no constitution %q, there are: %s", parts[0], strings.Join(Variants(), ", "))
 	}
-	list := append([]string(nil), actions...)
+	list := slices.Clone(actions)
 	for _, extra := range parts[1:] {
 		fragment, ok := extras[extra]
 		if !ok {
@@ -59,7 +63,7 @@ func Source(variant string) (string, error) {
 		}
 		list = append(list, fragment)
 	}
-	return join(append(list, "validate.js", "apply.js", resolver))
+	return join(slices.Concat(list, own, []string{"validate.js"}))
 }
 
 func join(names []string) (string, error) {

@@ -15,13 +15,14 @@
 // and its fragments that add actions (by actions.set(name, new Action(validate, apply)))
 // can follow ours in a node's list of constitution files.
 //
-// The variants differ in resolve alone:
+// The variants differ in resolve alone, and timelock in apply:
 //
 //	default    more than half of the active members
 //	sandbox    accepted at once; for development
 //	unanimous  every active member; one vote against rejects
 //	veto       more than half; one vote against rejects
 //	operator   as default, and operators alone may trust and remove nodes
+//	timelock   as default, but what is accepted takes effect only after a day
 //
 // Each is also there with "+virtual" (the join policy of virtual nodes) and with "+roles"
 // (set_role_definition) after its name, in this order: "default+virtual+roles".
