@@ -129,6 +129,8 @@ func TestProblems(t *testing.T) {
 		{"no member", `[{"certificate_file": "member0_cert.pem", "encryption_public_key_file": "member0_enc_pubk.pem"}]`, `[]`, `command.start.members: must have at least one member`},
 		{"san", insert, `"node_certificate": {"subject_alt_names": ["127.0.0.1"]}, ` + insert, `node_certificate.subject_alt_names[0]: "127.0.0.1" begins with neither iPAddress: nor dNSName:`},
 		{"cleanup", insert, `"files_cleanup": {"max_committed_ledger_chunks": 3}, ` + insert, `files_cleanup.max_committed_ledger_chunks: needs at least one directory in ledger.read_only_directories, since chunks are removed only once one of them holds the same bytes`},
+		{"no refresh interval", insert, `"jwt": {"key_refresh_interval": "0s"}, ` + insert, `jwt.key_refresh_interval: must be more than 0`},
+		{"no fetch timeout", insert, `"chancery": {"jwt_fetch_timeout": "0s"}, ` + insert, `chancery.jwt_fetch_timeout: must be more than 0`},
 		{"production", insert, `"chancery": {"production": true, "fsync": "never"}, ` + insert, `chancery.fsync: never is refused where chancery.production is true`},
 		{"resume without keys", `"Start"`, `"Resume"`, `chancery.key_file: is missing: Resume takes the node's keys from it`},
 	}

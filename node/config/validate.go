@@ -39,6 +39,9 @@ func (c *Config) validate(p *problems) {
 	if c.Consensus.ElectionTimeout <= 0 {
 		p.add("consensus.election_timeout", "must be more than 0")
 	}
+	if c.JWT.KeyRefreshInterval <= 0 {
+		p.add("jwt.key_refresh_interval", "must be more than 0")
+	}
 	if c.Snapshots.ReadOnlyDirectory != "" {
 		c.Warnings = append(c.Warnings, "snapshots.read_only_directory is deprecated")
 	}
