@@ -3,8 +3,6 @@ package gov
 import (
 	"context"
 	"fmt"
-	"maps"
-	"slices"
 
 	"github.com/dop251/goja"
 
@@ -61,13 +59,13 @@ func activeMembers(tx *kv.Tx) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	active := make(map[string]bool)
-	for _, row := range rows {
+	var active []string
+	for _, row := range rows { // in the order of their ids
 		if row.Value.Status == tables.MemberActive {
-			active[row.Key] = true
+			active = append(active, row.Key)
 		}
 	}
-	return slices.Sorted(maps.Keys(active)), nil
+	return active, nil
 }
 
 // installDryRun gives validate ccf.gov.dryRunConstitution(source), which CCF does not

@@ -28,7 +28,7 @@
 //	replica      Run         after the servers have ended  sequencing, Raft (see package raftfsm)
 //	serve        Run         ctx                           one per RPC interface: its listener and sessions
 //	reconcile    Run         ctx                           certificates in force, frontends' openness, key file
-//	refresher   Run         ctx                           the fetching of token issuers' keys, on the primary
+//	refresher    Run         ctx                           the fetching of token issuers' keys, on the primary
 //	genesis      Run         when 2.1 is committed         the create transaction of a new service
 //
 // Run returns the first error of any of them; a clean stop returns nil.

@@ -14,7 +14,6 @@ import (
 	"chancery/internal/oidc"
 	"chancery/kv"
 	"chancery/raftfsm"
-	"chancery/server"
 )
 
 // keyRefresher keeps the signing keys of token issuers up to date (CCF's
@@ -139,5 +138,5 @@ func (r *keyRefresher) record(ctx context.Context, issuer string, keys json.RawM
 			return err
 		}
 	}
-	return fmt.Errorf("%w: other transactions were faster %d times", server.ErrBusy, recordAttempts)
+	return fmt.Errorf("%w, %d times in a row", kv.ErrConflict, recordAttempts)
 }

@@ -15,3 +15,9 @@ function define(name, validate, apply) {
 }
 
 const noCheck = () => {};
+
+function applyAll(proposed, proposalId) {
+  for (const { name, args } of proposed) {
+    actions.get(name).apply(args, proposalId);
+  }
+}

@@ -39,9 +39,7 @@ function timelockSeconds() {
 function isLocked(proposal) {
   return (
     readService().status === "Open" &&
-    JSON.parse(proposal).actions.some(
-      (a) => UNLOCKED_ACTIONS.indexOf(a.name) < 0,
-    )
+    proposal.actions.some((a) => UNLOCKED_ACTIONS.indexOf(a.name) < 0)
   );
 }
 
@@ -56,7 +54,7 @@ function queued(proposalId) {
 function enqueue(proposal, proposalId) {
   writeJson(TIMELOCK_QUEUE, ccf.strToBuf(proposalId), {
     not_before: Math.floor(Date.now() / 1000) + timelockSeconds(),
-    proposal: JSON.parse(proposal),
+    proposal,
   });
 }
 
@@ -79,12 +77,10 @@ define(
     const waiting = queued(args.proposal_id).proposal.actions;
     dequeue(args.proposal_id);
     // The state may have changed since it was accepted.
-    for (const { name, args: arg } of waiting) {
-      actions.get(name).validate(arg);
+    for (const action of waiting) {
+      actions.get(action.name).validate(action.args);
     }
-    for (const { name, args: arg } of waiting) {
-      actions.get(name).apply(arg, args.proposal_id);
-    }
+    applyAll(waiting, args.proposal_id);
   },
 );
 

@@ -1,10 +1,9 @@
 // Called once, when a proposal is accepted. What is locked is queued, all or nothing.
 export function apply(proposal, proposalId) {
-  if (isLocked(proposal)) {
-    enqueue(proposal, proposalId);
-    return;
-  }
-  for (const { name, args } of JSON.parse(proposal).actions) {
-    actions.get(name).apply(args, proposalId);
+  const proposed = JSON.parse(proposal);
+  if (isLocked(proposed)) {
+    enqueue(proposed, proposalId);
+  } else {
+    applyAll(proposed.actions, proposalId);
   }
 }

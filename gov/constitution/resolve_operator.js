@@ -22,8 +22,5 @@ export function resolve(proposal, proposerId, votes) {
     return "Accepted";
   }
   const counts = (memberId) => !isOperator(memberId);
-  const inFavour = votes.filter((v) => v.vote && counts(v.member_id)).length;
-  return inFavour > Math.floor(countActiveMembers(counts) / 2)
-    ? "Accepted"
-    : "Open";
+  return hasMajority(votes, counts) ? "Accepted" : "Open";
 }

@@ -8,6 +8,5 @@ export function resolve(proposal, proposerId, votes) {
   ) {
     return "Accepted";
   }
-  const inFavour = votes.filter((v) => v.vote).length;
-  return inFavour > Math.floor(countActiveMembers() / 2) ? "Accepted" : "Open";
+  return hasMajority(votes) ? "Accepted" : "Open";
 }

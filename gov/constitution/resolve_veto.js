@@ -3,7 +3,5 @@ export function resolve(proposal, proposerId, votes) {
   if (votes.some((v) => !v.vote)) {
     return "Rejected";
   }
-  return votes.length > Math.floor(countActiveMembers() / 2)
-    ? "Accepted"
-    : "Open";
+  return hasMajority(votes) ? "Accepted" : "Open";
 }

@@ -54,6 +54,14 @@ function countActiveMembers(counts) {
   return n;
 }
 
+// In favour are more than half of the active members, or of those who count.
+function hasMajority(votes, counts) {
+  const inFavour = votes.filter(
+    (v) => v.vote && (counts === undefined || counts(v.member_id)),
+  ).length;
+  return inFavour > Math.floor(countActiveMembers(counts) / 2);
+}
+
 function getActiveRecoveryMembersCount() {
   let n = 0;
   ccf.kv["public:ccf.gov.members.encryption_public_keys"].forEach((_, key) => {
