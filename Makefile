@@ -43,11 +43,12 @@ test-faults:
 	CHANCERY_KILLS=$(KILLS) $(GO) test $(RACE) -count=1 -timeout=60m -v -run 'Kill|Crash|Fault|Leak' ./tests ./node ./raftfsm ./ledger ./internal/durable/...
 
 bench: build
-	$(GO) run $(BUILD) ./tests/bench -chancery bin/chancery
+	$(GO) build $(BUILD) -o bin/logging ./samples/logging/native
+	$(GO) run $(BUILD) ./tests/bench -chancery bin/chancery -native bin/logging
 
 fuzz:
 	@set -e; for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
 	  for target in $$(grep -h '^func Fuzz' $$dir/*_test.go | sed 's/func \(Fuzz[A-Za-z0-9_]*\).*/\1/'); do \
-	    echo "$$dir $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$dir; \
+	    echo "$$dir $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$dir; \
 	  done; \
 	done

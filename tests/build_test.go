@@ -16,7 +16,10 @@ var builds = struct {
 	built map[string]error
 }{built: map[string]error{}}
 
-// binary builds one of the programs under cmd once per test run and returns its path.
+// programs are the packages of programs that do not lie under cmd.
+var programs = map[string]string{"logging": "samples/logging/native"}
+
+// binary builds one of the programs once per test run and returns its path.
 // Under the race detector the program is built with it too.
 func binary(t testing.TB, name string) string {
 	t.Helper()
@@ -39,7 +42,11 @@ func build(path, name string) error {
 	if raceEnabled {
 		args = append(args, "-race")
 	}
-	cmd := exec.Command("go", append(args, "chancery/cmd/"+name)...)
+	dir, ok := programs[name]
+	if !ok {
+		dir = "cmd/" + name
+	}
+	cmd := exec.Command("go", append(args, "chancery/"+dir)...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("building %s: %w\n%s", name, err, out)
 	}

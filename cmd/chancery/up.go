@@ -14,7 +14,7 @@ import (
 )
 
 func newUp(s streams) *cobra.Command {
-	var app, workspace string
+	var app, workspace, node string
 	var port int
 	c := &cobra.Command{
 		Use:   "up",
@@ -26,38 +26,50 @@ it. Ctrl-C stops it; the next up on the same workspace resumes it with all its d
 It is for development: the platform is virtual and protects nothing from the host,
 and the node's keys lie in the workspace in the clear.`,
 		Args: noArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return up(c.Context(), s, app, workspace, port) },
+		RunE: func(c *cobra.Command, _ []string) error { return up(c.Context(), s, app, workspace, node, port) },
 	}
 	c.Flags().StringVar(&app, "app", "", "directory of the application to deploy")
+	c.Flags().StringVar(&node, "node", "", "node program with an application compiled in, in place of chanceryd (no other application is deployed unless --app names it)")
 	c.Flags().StringVar(&workspace, "workspace", "workspace", "directory of the service's files")
 	c.Flags().IntVar(&port, "port", 8000, "port on 127.0.0.1")
 	return c
 }
 
-func up(ctx context.Context, s streams, app, workspace string, port int) error {
+func up(ctx context.Context, s streams, app, workspace, node string, port int) error {
 	if port < 1 || port > 65535 {
 		return usagef("--port %d is no port", port)
 	}
-	var bundle *appbuild.Bundle
-	var err error
-	if app != "" {
-		bundle, err = appbuild.Build(app)
-	} else {
-		bundle, err = appbuild.BuildFS(samples.Logging())
-	}
+	bundle, err := upApp(app, node)
 	if err != nil {
 		return err
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return fmt.Errorf("finding chanceryd: %w", err)
+	if node == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return fmt.Errorf("finding chanceryd: %w", err)
+		}
+		node = filepath.Join(filepath.Dir(self), "chanceryd")
+	}
+	if node, err = filepath.Abs(node); err != nil {
+		return fmt.Errorf("finding %s: %w", node, err)
 	}
 	w := supervise.Workspace(workspace)
 	return supervise.Run(ctx, supervise.Options{
-		Workspace: w, Chanceryd: filepath.Join(filepath.Dir(self), "chanceryd"), Port: port,
-		App: bundle, Redeploy: app != "",
+		Workspace: w, Chanceryd: node, Port: port, App: bundle, Redeploy: app != "",
 		Opened: func(url string) { printUsage(s, w, url, app == "") },
 	})
+}
+
+// upApp is the application to deploy: the one that is named, none where one is
+// compiled in, the logging sample otherwise.
+func upApp(app, node string) (*appbuild.Bundle, error) {
+	switch {
+	case app != "":
+		return appbuild.Build(app)
+	case node != "":
+		return nil, nil
+	}
+	return appbuild.BuildFS(samples.Logging())
 }
 
 // printUsage prints what works now, ready to be pasted.

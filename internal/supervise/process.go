@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -71,11 +70,21 @@ func (w Workspace) clearPID() error {
 	}
 	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
 	if err == nil && pid > 0 {
-		if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); err == nil && strings.HasPrefix(filepath.Base(exe), "chanceryd") {
+		if w.holds(pid) {
 			return fmt.Errorf("a node of this workspace still runs as process %d: stop it, or choose another --workspace", pid)
 		}
 	}
 	return os.Remove(w.node("node.pid"))
+}
+
+// holds says whether a process works in the node's directory, as a node does.
+func (w Workspace) holds(pid int) bool {
+	there, err := os.Stat(fmt.Sprintf("/proc/%d/cwd", pid))
+	if err != nil {
+		return false
+	}
+	here, err := os.Stat(w.node(""))
+	return err == nil && os.SameFile(here, there)
 }
 
 // stop ends the node: it signs what it has and exits.

@@ -25,7 +25,8 @@ type Options struct {
 	Chanceryd string
 	// Port is the port on 127.0.0.1.
 	Port int
-	// App is deployed when the service is opened, and again when Redeploy is set.
+	// App is deployed when the service is opened, and again when Redeploy is set; nil
+	// deploys nothing.
 	App      *appbuild.Bundle
 	Redeploy bool
 	// Opened is called once the service is open and serves.
@@ -112,7 +113,7 @@ func open(ctx context.Context, p *process, o Options, url string) error {
 			return err
 		}
 	}
-	if status != "Open" || o.Redeploy {
+	if o.App != nil && (status != "Open" || o.Redeploy) {
 		actions = append(actions, setApp(o.App))
 	}
 	if err := propose(ctx, m, actions); err != nil {

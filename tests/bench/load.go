@@ -19,22 +19,19 @@ import (
 	"chancery/internal/supervise"
 )
 
-// bench is one run.
-type bench struct {
-	duration              time.Duration
-	workspace             supervise.Workspace
-	dir                   string
-	address, emptyAddress string
-	tls, emptyTLS         *tls.Config
-	node, empty           int // process ids
-	stopEmpty             func()
+// target is a server under load.
+type target struct {
+	address string
+	tls     *tls.Config
+	pid     int
+	ledger  supervise.Workspace // whose ledger grows, "" for none
 }
 
 // load is one kind of request.
 type load struct {
 	name    string
+	on      *target
 	request func(n uint64) string // the n-th request, as sent
-	empty   bool                  // to the empty handler
 }
 
 // result is what one load came to.
@@ -46,14 +43,10 @@ type result struct {
 }
 
 // drive puts a load on a server over n connections for the run's time.
-func (b *bench) drive(l load, n int) (result, error) {
-	address, config, pid := b.address, b.tls, b.node
-	if l.empty {
-		address, config, pid = b.emptyAddress, b.emptyTLS, b.empty
-	}
+func drive(l load, n int, duration time.Duration) (result, error) {
 	conns := make([]*tls.Conn, n)
 	for i := range conns {
-		c, err := tls.Dial("tcp", address, config)
+		c, err := tls.Dial("tcp", l.on.address, l.on.tls)
 		if err != nil {
 			return result{}, fmt.Errorf("%s: %w", l.name, err)
 		}
@@ -64,8 +57,8 @@ func (b *bench) drive(l load, n int) (result, error) {
 	var mu sync.Mutex
 	var all []time.Duration
 	var failed error
-	serverBefore, clientBefore, begun := cpuOf(pid), ownCPU(), time.Now()
-	deadline := begun.Add(b.duration)
+	serverBefore, clientBefore, begun := cpuOf(l.on.pid), ownCPU(), time.Now()
+	deadline := begun.Add(duration)
 	var wg sync.WaitGroup
 	for _, c := range conns {
 		wg.Go(func() {
@@ -88,7 +81,7 @@ func (b *bench) drive(l load, n int) (result, error) {
 	client := ownCPU() - clientBefore
 	return result{
 		rate: float64(len(all)) / elapsed.Seconds(), p50: at(.50), p95: at(.95), p99: at(.99),
-		server: (cpuOf(pid) - serverBefore) / time.Duration(len(all)), client: client / time.Duration(len(all)),
+		server: (cpuOf(l.on.pid) - serverBefore) / time.Duration(len(all)), client: client / time.Duration(len(all)),
 		share: client.Seconds() / elapsed.Seconds() / float64(runtime.NumCPU()),
 	}, nil
 }

@@ -31,39 +31,57 @@ func record(n uint64) string {
 	return fmt.Sprintf(`{"id": %d, "msg": "a message of some length"}`, n%10000)
 }
 
-// measure prints the table.
-func (b *bench) measure() error {
-	defer b.stopEmpty()
+// loads are the table's rows.
+func (b *bench) loads() ([]load, error) {
 	write := func(prefer string) func(uint64) string {
 		return func(n uint64) string { return post("/app/log/private", prefer, record(n)) }
 	}
-	small, err := b.writeOne(write("wait=commit")(1))
+	read := func(n uint64) string { return get(fmt.Sprint("/app/log/private?id=", n%10+1)) }
+	for _, t := range []*target{b.js, b.native} { // what the reads find
+		for n := range uint64(11) {
+			if _, err := t.writeOne(write("wait=commit")(n)); err != nil {
+				return nil, err
+			}
+		}
+	}
+	small, err := b.js.writeOne(write("wait=commit")(1))
+	if err != nil {
+		return nil, err
+	}
+	return []load{
+		{"empty gin handler, POST", b.empty, write("respond-async")},
+		{"empty gin handler, GET", b.empty, read},
+		{"JS write, executed", b.js, write("respond-async")},
+		{"JS write, committed", b.js, write("wait=commit")},
+		{"JS read", b.js, read},
+		{"native write, executed", b.native, write("respond-async")},
+		{"native write, committed", b.native, write("wait=commit")},
+		{"native read", b.native, read},
+		{"receipt", b.js, func(uint64) string { return get("/app/receipt?transaction_id=" + small) }},
+	}, nil
+}
+
+// measure prints the table.
+func (b *bench) measure() error {
+	loads, err := b.loads()
 	if err != nil {
 		return err
-	}
-	loads := []load{
-		{name: "empty gin handler, POST", request: write("respond-async"), empty: true},
-		{name: "empty gin handler, GET", request: func(uint64) string { return get("/app/log/private?id=1") }, empty: true},
-		{name: "JS write, executed", request: write("respond-async")},
-		{name: "JS write, committed", request: write("wait=commit")},
-		{name: "JS read", request: func(n uint64) string { return get(fmt.Sprint("/app/log/private?id=", n%10+1)) }},
-		{name: "receipt", request: func(uint64) string { return get("/app/receipt?transaction_id=" + small) }},
 	}
 	fmt.Printf("%-26s %5s %9s %9s %9s %9s %8s %8s %6s\n", "", "conns", "req/s", "p50", "p95", "p99", "server", "client", "ratio")
 	empty := map[string]float64{}
 	var commit time.Duration
 	for _, conns := range []int{1, 16, 64, 256} {
 		for _, l := range loads {
-			before := ledgerBytes(b.workspace)
-			r, err := b.drive(l, conns)
+			before := ledgerBytes(l.on.ledger)
+			r, err := drive(l, conns, b.duration)
 			if err != nil {
 				return err
 			}
 			method := l.request(1)[:4]
-			if l.empty {
+			if l.on == b.empty {
 				empty[method] = r.rate
 			}
-			b.printRow(l, conns, r, r.rate/empty[method], ledgerBytes(b.workspace)-before)
+			b.printRow(l, conns, r, r.rate/empty[method], ledgerBytes(l.on.ledger)-before)
 			if l.name == "JS write, committed" && conns == 1 {
 				commit = r.p50
 			}
@@ -73,8 +91,8 @@ func (b *bench) measure() error {
 }
 
 // writeOne commits one small write and returns its transaction id.
-func (b *bench) writeOne(request string) (string, error) {
-	c, err := tls.Dial("tcp", b.address, b.tls)
+func (t *target) writeOne(request string) (string, error) {
+	c, err := tls.Dial("tcp", t.address, t.tls)
 	if err != nil {
 		return "", err
 	}
@@ -119,7 +137,7 @@ func (b *bench) printCommit(commit time.Duration) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("\nRSS of the node %d MB\n", rss(b.node)>>20)
+	fmt.Printf("\nRSS of the node: with the JS application %d MB, with the native one %d MB\n", rss(b.js.pid)>>20, rss(b.native.pid)>>20)
 	fmt.Printf("commit p50 at one client %v; one fsynced bolt append %v + two P-384 signatures %v; ratio %.2f\n",
 		commit.Round(time.Microsecond), appendTime.Round(time.Microsecond), signTime.Round(time.Microsecond), float64(commit)/float64(appendTime+signTime))
 	return nil

@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"context"
@@ -15,6 +15,7 @@ import (
 	"chancery/internal/version"
 	"chancery/node"
 	"chancery/node/config"
+	"chancery/server"
 )
 
 // stopWithin bounds a graceful stop: scripts wait for ten seconds.
@@ -25,8 +26,19 @@ const stopWithin = 9 * time.Second
 // heap, so that Go's default collects without pause under load.
 const gcPercent = 300
 
+// Run is a node's program: it runs a node with the given command line until a signal
+// ends it, and returns the exit code. app is the application that is compiled in, nil
+// for none. It writes the log, and nothing else, to stdout.
+func Run(args []string, stdout io.Writer, app *server.App) int {
+	o, code, done := parseFlags(args, stdout)
+	if done {
+		return code
+	}
+	return start(o, stdout, app)
+}
+
 // start reads the configuration and runs the node until a signal ends it.
-func start(o options, stdout io.Writer) int {
+func start(o options, stdout io.Writer, app *server.App) int {
 	log := nodelog.New(stdout, nodelog.Text, o.level)
 	hardening := secmem.HardenProcess()
 	debug.SetGCPercent(gcPercent)
@@ -51,17 +63,17 @@ func start(o options, stdout io.Writer) int {
 	if err := cfg.CheckFiles(); err != nil {
 		return fail(log, err)
 	}
-	return withPIDFile(log, cfg.OutputFiles.PIDFile, func() int { return serve(log, cfg) })
+	return withPIDFile(log, cfg.OutputFiles.PIDFile, func() int { return serve(log, cfg, app) })
 }
 
 // serve runs the node and turns its end into an exit code.
-func serve(log *slog.Logger, cfg *config.Config) int {
+func serve(log *slog.Logger, cfg *config.Config, app *server.App) int {
 	s := catchSignals(log, cfg.IgnoreFirstSIGTERM)
 	defer s.close()
 	ended := make(chan error, 1)
 	go func() {
 		ended <- node.Run(s.ctx, cfg, node.Options{
-			Log: log, Version: version.Release, StopNotice: s.notice,
+			App: app, Log: log, Version: version.Release, StopNotice: s.notice,
 		})
 	}()
 	var err error
