@@ -34,16 +34,16 @@
 //
 // # Isolation
 //
-// Modules are evaluated anew for each request, so a request finds their variables as
-// they were written down. The interpreter below them is made anew too (governance, and
-// applications that change built-ins), or is a hardened one, which serves one request
-// after another: there every built-in object is frozen, the global object and ccf are
-// made for each call, and nothing that a request does to them is seen by the next. An
-// application that turns out to change built-ins, by the error that it gets, is run
-// again in an interpreter of its own, from then on at once. Where the failed attempt had
-// already written to a map, that one request fails. An endpoint that asks for
-// interpreter_reuse gets an interpreter, modules and globals included, that is kept by
-// its key.
+// A request finds the variables of modules as they were written down: modules are
+// evaluated anew for each, or are constant (they bind functions, classes and literals,
+// and assign to none of them), and then evaluated once, with what they made frozen. The
+// interpreter below them is made anew too (governance, and applications that change
+// built-ins), or is a hardened one, which serves one request after another: there every
+// built-in object is frozen, the global object and ccf are made for each call, and
+// nothing that a request does to them is seen by the next. An application that turns out
+// to change something frozen, by the error that it gets, is run again in an interpreter
+// of its own, from then on at once. An endpoint that asks for interpreter_reuse gets an
+// interpreter, modules and globals included, that is kept by its key.
 //
 // # Limits
 //

@@ -32,11 +32,14 @@ func (e *EndpointError) Unwrap() error {
 }
 
 // Execute runs an endpoint of the application for one request. The error is an
-// *EndpointError; the transaction is then to be dropped.
+// *EndpointError, or ErrAgain; the transaction is then to be dropped.
 func (a *App) Execute(ctx context.Context, e *Endpoint, r *Request) (*Response, error) {
 	resp, err := a.execute(ctx, e, r)
 	if err == nil {
 		return resp, nil
+	}
+	if errors.Is(err, ErrAgain) {
+		return nil, err
 	}
 	failed := endpointError(err)
 	if a.Options.LogExceptionDetails && failed.Exception != nil && r.Log != nil {
@@ -90,15 +93,21 @@ func (a *App) execute(ctx context.Context, e *Endpoint, r *Request) (*Response, 
 		return a.runIn(ctx, newSandbox(false, appTable), bundle, e, r)
 	}
 	s := hardenedIdlers.take()
+	s.serve(a)
 	resp, err := a.runIn(ctx, s, bundle, e, r)
 	if !s.spoiled {
 		hardenedIdlers.put(s)
 	}
-	if !changedBuiltIns(err) || r.Tx.Dirty() {
+	if !changedFrozen(err) {
 		return resp, err
 	}
-	// What failed may be a change to a built-in, which is the application's right: see
-	// whether it ends otherwise in an interpreter of its own, and remember that.
+	if r.Tx.Dirty() {
+		bundle.patches.Store(true)
+		return nil, ErrAgain
+	}
+	// What failed may be a change to a built-in or to an object of a constant module,
+	// which is the application's right: see whether it ends otherwise in an interpreter of
+	// its own, and remember that.
 	again, err2 := a.runIn(ctx, newSandbox(false, appTable), bundle, e, r)
 	if err2 == nil || err2.Error() != err.Error() {
 		bundle.patches.Store(true)
@@ -106,7 +115,10 @@ func (a *App) execute(ctx context.Context, e *Endpoint, r *Request) (*Response, 
 	return again, err2
 }
 
-func changedBuiltIns(err error) bool {
+// ErrAgain says that the request is to be executed once more, over a new transaction.
+var ErrAgain = errors.New("the endpoint is to be executed again")
+
+func changedFrozen(err error) bool {
 	var thrown *Exception
 	return errors.As(err, &thrown) && refused.MatchString(strings.TrimPrefix(thrown.Reason, thrown.prefix))
 }
@@ -122,7 +134,7 @@ func (a *App) runIn(ctx context.Context, s *sandbox, bundle *linked, e *Endpoint
 		return err
 	}
 	err = s.call(ctx, env, func() error {
-		s.request = &requestState{Request: r}
+		s.request = &requestState{Request: r, endpoint: e}
 		if r.Past != nil {
 			_ = s.ccf.Set("historicalState", s.stateObject(r.Past))
 		} else if e.ReuseKey != "" {
@@ -132,7 +144,7 @@ func (a *App) runIn(ctx context.Context, s *sandbox, bundle *linked, e *Endpoint
 		if err != nil {
 			return setupFailure(err)
 		}
-		if result, err = f(goja.Undefined(), s.requestObject(e, r)); err != nil || isPromise(result) {
+		if result, err = f(goja.Undefined(), s.requestObject()); err != nil || isPromise(result) {
 			return err
 		}
 		return respond()

@@ -23,7 +23,7 @@ var hardenProgram = goja.MustCompile(engineFile, hardenSource, true)
 // on objects that inherit them.
 func (s *sandbox) harden() {
 	f, _ := goja.AssertFunction(s.must(s.vm.RunProgram(hardenProgram)))
-	s.must(f(goja.Undefined(), s.vm.ToValue([]any{s.errs.internal})))
+	s.freezeAll, _ = goja.AssertFunction(s.must(f(goja.Undefined(), s.vm.ToValue([]any{s.errs.internal}))))
 }
 
 // freshGlobals gives the coming call a global object of its own, which inherits the
@@ -35,8 +35,16 @@ func (s *sandbox) freshGlobals() {
 	s.install(appTable)
 }
 
-// idlers keeps hardened interpreters between requests. They hold nothing of any
-// application.
+// serve makes the interpreter one of the application's: constant modules of another
+// one are dropped.
+func (s *sandbox) serve(a *App) {
+	if s.owner != a {
+		s.owner, s.constants = a, nil
+	}
+}
+
+// idlers keeps hardened interpreters between requests. Of applications they hold
+// constant modules only.
 type idlers struct {
 	mu   sync.Mutex
 	free []*sandbox

@@ -1,5 +1,6 @@
-// Freezes what scripts can reach of the built-ins. Returned: a function of the further
-// roots. It runs once for each interpreter, before any other script.
+// Freezes what scripts can reach of the built-ins, and of the further roots. Returned: a
+// function that does so for what is reachable from a list. It runs once for each
+// interpreter, before any other script.
 (function (roots) {
   const { freeze, defineProperty, getOwnPropertyDescriptor, getPrototypeOf } = Object;
   const { ownKeys, apply } = Reflect;
@@ -41,17 +42,23 @@
     getPrototypeOf("".matchAll(/./g)),
     getOwnPropertyDescriptor((function () { return arguments; })(), "callee"),
   ];
-  const seen = new Set();
-  const queue = [globalThis, ...hidden, ...roots];
-  while (queue.length > 0) {
-    const o = queue.pop();
-    if (o === null || (typeof o !== "object" && typeof o !== "function") || seen.has(o)) continue;
-    seen.add(o);
-    queue.push(getPrototypeOf(o));
-    for (const key of ownKeys(o)) {
-      const d = getOwnPropertyDescriptor(o, key);
-      queue.push(d.value, d.get, d.set);
+  // Freezes what is reachable from the queue, but for what is in the set except. Returned:
+  // the set of what was frozen.
+  const freezeFrom = (queue, except) => {
+    const seen = new Set();
+    while (queue.length > 0) {
+      const o = queue.pop();
+      if (o === null || (typeof o !== "object" && typeof o !== "function") || seen.has(o) || except.has(o)) continue;
+      seen.add(o);
+      queue.push(getPrototypeOf(o));
+      for (const key of ownKeys(o)) {
+        const d = getOwnPropertyDescriptor(o, key);
+        queue.push(d.value, d.get, d.set);
+      }
     }
-  }
-  for (const o of seen) freeze(o);
+    for (const o of seen) freeze(o);
+    return seen;
+  };
+  const builtIns = freezeFrom([globalThis, ...hidden, ...roots], new Set());
+  return (objects) => { freezeFrom(objects, builtIns); };
 })

@@ -9,11 +9,13 @@ import (
 // native is a host function.
 type native = func(goja.FunctionCall) goja.Value
 
-// member is one property of a host object: a function, or an object of its own.
+// member is one property of a host object: a function, an object of its own, or, in the
+// object of a request, a value of it.
 type member struct {
 	name   string
 	f      func(*sandbox, goja.FunctionCall) goja.Value
 	object func(*sandbox) *goja.Object
+	value  func(*sandbox, *requestState) goja.Value
 }
 
 // hostTable lists the members of a kind of host object. It is made once and shared by
@@ -35,10 +37,11 @@ func newTable(members ...member) *hostTable {
 // most requests use few of them. Scripts see a plain object; what they assign to it
 // lives as long as the object, which in a hardened interpreter is one call.
 type hostObject struct {
-	s     *sandbox
-	table *hostTable
-	own   map[string]goja.Value // assigned or made; a nil value: deleted
-	added []string              // names that are not in the table
+	s       *sandbox
+	table   *hostTable
+	request *requestState         // whose values the members are, in the object of a request
+	own     map[string]goja.Value // assigned or made; a nil value: deleted
+	added   []string              // names that are not in the table
 }
 
 // hostObject returns a new host object.
@@ -59,7 +62,12 @@ func (h *hostObject) Get(name string) goja.Value {
 	if m.f != nil {
 		return h.s.function(m)
 	}
-	v := m.object(h.s)
+	var v goja.Value
+	if m.value != nil {
+		v = m.value(h.s, h.request)
+	} else {
+		v = m.object(h.s)
+	}
 	h.put(name, v)
 	return v
 }

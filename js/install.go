@@ -12,6 +12,7 @@ var (
 	ccfTable, appTable                     *hostTable // ccf in governance, in endpoints
 	cryptoTable, govTable, snpTable        *hostTable
 	consoleTable, kvTable, bodyTable       *hostTable
+	requestTable                           *hostTable
 	rpcTable, consensusTable, historyTable *hostTable
 )
 
@@ -40,6 +41,7 @@ func init() {
 	bodyTable = newTable(
 		member{name: "text", f: (*sandbox).bodyText}, member{name: "json", f: (*sandbox).bodyJSON},
 		member{name: "arrayBuffer", f: (*sandbox).bodyBuffer})
+	requestTable = newTable(requestMembers...)
 	rpcTable = newTable(
 		member{name: "setApplyWrites", f: (*sandbox).setApplyWrites}, member{name: "setClaimsDigest", f: (*sandbox).setClaimsDigest})
 	consensusTable = newTable(member{name: "getLastCommittedTxId", f: (*sandbox).lastCommitted},

@@ -81,6 +81,10 @@ type linked struct {
 	inputs  []string // keys of the modules in it
 	exports []string // names that the entry exports
 
+	// constant: evaluated once, with the objects of its top level frozen, it serves any
+	// number of calls (see constantNames).
+	constant bool
+
 	patches atomic.Bool // it changes built-ins, and needs an interpreter of its own
 }
 
@@ -134,12 +138,17 @@ func link(entry string, load loader) (*linked, error) {
 	if err != nil {
 		return nil, err
 	}
-	program, err := compileScript(entry, script)
+	text := script.text(nil)
+	names, constant := constantNames(text)
+	if constant {
+		text = script.text(names)
+	}
+	program, err := compileScript(entry, text+script.sourceMap)
 	if err != nil {
 		return nil, err
 	}
-	out := &linked{program: program, exports: exports}
-	out.patches.Store(patches.MatchString(script))
+	out := &linked{program: program, exports: exports, constant: constant}
+	out.patches.Store(patches.MatchString(text))
 	for k := range l.seen {
 		out.inputs = append(out.inputs, k)
 	}
@@ -189,10 +198,30 @@ func (l *linker) source(identity string) (string, error) {
 // errNotModule is what a bundle without the expected form of esbuild's output gives.
 var errNotModule = errors.New("linking gave no script")
 
-// wrap turns esbuild's ES module into a script: a strict function, called at once,
-// that returns a function from names to exports. The source map comes along, so that positions are those of
-// the modules as they were deployed.
-func wrap(result api.BuildResult) (script string, names []string, err error) {
+// bundled is esbuild's output in the parts from which a script is made.
+type bundled struct {
+	code      string // all modules, without the list of exports
+	cases     string // the exports, as cases of a switch over names
+	sourceMap string // the comment that goja reads, "" for none
+}
+
+// constantsName is the name, which no export can have, under which a constant script
+// gives the objects of its top level.
+const constantsName = "*"
+
+// text is a strict function, called at once, that returns a function from names to
+// exports, and from constantsName to the values of the given bindings.
+func (b *bundled) text(constants []string) string {
+	cases := b.cases
+	if constants != nil {
+		cases += fmt.Sprintf("case %q: return [%s]; ", constantsName, strings.Join(constants, ", "))
+	}
+	return "(function () { \"use strict\";\n" + b.code + "\nreturn (name) => { switch (name) { " + cases + "} };\n})()"
+}
+
+// wrap takes esbuild's ES module apart. The source map is made to fit text, so that
+// positions are those of the modules as they were deployed.
+func wrap(result api.BuildResult) (out *bundled, names []string, err error) {
 	var code, sourceMap string
 	for _, f := range result.OutputFiles {
 		if strings.HasSuffix(f.Path, ".map") {
@@ -207,7 +236,7 @@ func wrap(result api.BuildResult) (script string, names []string, err error) {
 		} `json:"outputs"`
 	}
 	if err := json.Unmarshal([]byte(result.Metafile), &meta); err != nil {
-		return "", nil, fmt.Errorf("reading the linker's metafile: %w", err)
+		return nil, nil, fmt.Errorf("reading the linker's metafile: %w", err)
 	}
 	var exports string
 	for name, o := range meta.Outputs {
@@ -217,7 +246,7 @@ func wrap(result api.BuildResult) (script string, names []string, err error) {
 		// The export list is esbuild's own, and the last statement of its output.
 		i := strings.LastIndex(code, "export {")
 		if i < 0 {
-			return "", nil, errNotModule
+			return nil, nil, errNotModule
 		}
 		names = o.Exports
 		exports = exportCases(code[i+len("export {"):])
@@ -226,11 +255,11 @@ func wrap(result api.BuildResult) (script string, names []string, err error) {
 	if sourceMap != "" {
 		mapped, err := inlineMap(sourceMap)
 		if err != nil {
-			return "", nil, err
+			return nil, nil, err
 		}
 		sourceMap = mapped
 	}
-	return "(function () { \"use strict\";\n" + code + "\nreturn (name) => { switch (name) { " + exports + "} };\n})()" + sourceMap, names, nil
+	return &bundled{code: code, cases: exports, sourceMap: sourceMap}, names, nil
 }
 
 // exportCases turns "a, b as c };" into the cases of a switch over names.

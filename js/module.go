@@ -60,21 +60,23 @@ func (m *Module) Call(ctx context.Context, env Env, export string, args ...any) 
 	return out, err
 }
 
-// export evaluates a linked module and returns the function that it exports.
+// exports are a module that has been evaluated in an interpreter.
+type exports struct {
+	get   goja.Callable            // from a name to the value
+	found map[string]goja.Callable // what was asked for before
+}
+
+// export evaluates a linked module, unless that was done, and returns the function that
+// it exports.
 func (s *sandbox) export(l *linked, module, name string) (goja.Callable, error) {
-	exports := s.loaded[l]
-	if exports == nil {
-		v, err := s.vm.RunProgram(l.program)
-		if err != nil {
-			return nil, s.evaluationFailure(module, err)
-		}
-		exports, _ = goja.AssertFunction(v)
-		if s.loaded == nil {
-			s.loaded = make(map[*linked]goja.Callable, 1)
-		}
-		s.loaded[l] = exports
+	e, err := s.evaluated(l, module)
+	if err != nil {
+		return nil, err
 	}
-	v, err := exports(goja.Undefined(), s.vm.ToValue(name))
+	if f := e.found[name]; f != nil {
+		return f, nil
+	}
+	v, err := e.get(goja.Undefined(), s.vm.ToValue(name))
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +87,46 @@ func (s *sandbox) export(l *linked, module, name string) (goja.Callable, error) 
 	if !ok {
 		return nil, &Exception{setup: true, cause: ErrNoExport, Reason: fmt.Sprintf("Export '%s' of module '%s' is not a function", name, module)}
 	}
+	if l.constant {
+		e.found[name] = f
+	}
 	return f, nil
+}
+
+// evaluated returns a module's exports. A constant module is evaluated once for each
+// hardened interpreter, any other once for each call.
+func (s *sandbox) evaluated(l *linked, module string) (*exports, error) {
+	if e := s.loaded[l]; e != nil {
+		return e, nil
+	}
+	if e := s.constants[l]; e != nil {
+		return e, nil
+	}
+	v, err := s.vm.RunProgram(l.program)
+	if err != nil {
+		return nil, s.evaluationFailure(module, err)
+	}
+	get, _ := goja.AssertFunction(v)
+	e := &exports{get: get, found: make(map[string]goja.Callable)}
+	if s.hardened && l.constant {
+		roots, err := get(goja.Undefined(), s.vm.ToValue(constantsName))
+		if err == nil {
+			_, err = s.freezeAll(goja.Undefined(), roots)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if s.constants == nil {
+			s.constants = make(map[*linked]*exports, 1)
+		}
+		s.constants[l] = e
+		return e, nil
+	}
+	if s.loaded == nil {
+		s.loaded = make(map[*linked]*exports, 1)
+	}
+	s.loaded[l] = e
+	return e, nil
 }
 
 // evaluationFailure words what a module threw at its top level. What was stopped by a

@@ -49,45 +49,54 @@ type Consensus interface {
 // requestState is what the host functions of one request share.
 type requestState struct {
 	*Request
-	apply  *bool     // setApplyWrites
-	claims *[32]byte // setClaimsDigest
+	endpoint *Endpoint
+	apply    *bool     // setApplyWrites
+	claims   *[32]byte // setClaimsDigest
+}
+
+// requestMembers are the properties of an endpoint's argument. They are made when they
+// are first used.
+var requestMembers = []member{
+	{name: "headers", value: func(s *sandbox, r *requestState) goja.Value {
+		headers := s.vm.NewObject()
+		if r.Header != nil {
+			for name, value := range r.Header {
+				_ = headers.Set(name, value)
+			}
+		}
+		return headers
+	}},
+	{name: "query", value: func(s *sandbox, r *requestState) goja.Value { return s.vm.ToValue(r.Query) }},
+	{name: "path", value: func(s *sandbox, r *requestState) goja.Value { return s.vm.ToValue(r.Path) }},
+	{name: "method", value: func(s *sandbox, r *requestState) goja.Value { return s.vm.ToValue(r.Method) }},
+	{name: "hostname", value: func(s *sandbox, r *requestState) goja.Value {
+		if r.Host == "" {
+			return goja.Null()
+		}
+		return s.vm.ToValue(r.Host)
+	}},
+	{name: "route", value: func(s *sandbox, r *requestState) goja.Value { return s.vm.ToValue("/app" + r.endpoint.Path) }},
+	{name: "url", value: func(s *sandbox, r *requestState) goja.Value {
+		url := r.Path
+		if r.Query != "" {
+			url += "?" + r.Query
+		}
+		return s.vm.ToValue(url)
+	}},
+	{name: "params", value: func(s *sandbox, r *requestState) goja.Value {
+		params := s.vm.NewObject()
+		for _, p := range r.Params {
+			_ = params.Set(p.Name, p.Value)
+		}
+		return params
+	}},
+	{name: "body", value: func(s *sandbox, _ *requestState) goja.Value { return s.hostObject(bodyTable) }},
+	{name: "caller", value: func(s *sandbox, r *requestState) goja.Value { return s.value(r.Caller) }},
 }
 
 // requestObject is the argument of an endpoint's function.
-func (s *sandbox) requestObject(e *Endpoint, r *Request) goja.Value {
-	o := s.vm.NewObject()
-	headers := s.vm.NewObject()
-	if r.Header != nil {
-		for name, value := range r.Header {
-			_ = headers.Set(name, value)
-		}
-	}
-	params := s.vm.NewObject()
-	for _, p := range r.Params {
-		_ = params.Set(p.Name, p.Value)
-	}
-	url := r.Path
-	if r.Query != "" {
-		url += "?" + r.Query
-	}
-	_ = o.Set("headers", headers)
-	_ = o.Set("query", r.Query)
-	_ = o.Set("path", r.Path)
-	_ = o.Set("method", r.Method)
-	_ = o.Set("hostname", hostname(r.Host))
-	_ = o.Set("route", "/app"+e.Path)
-	_ = o.Set("url", url)
-	_ = o.Set("params", params)
-	_ = o.Set("body", s.hostObject(bodyTable))
-	_ = o.Set("caller", s.value(r.Caller))
-	return o
-}
-
-func hostname(host string) any {
-	if host == "" {
-		return goja.Null()
-	}
-	return host
+func (s *sandbox) requestObject() goja.Value {
+	return s.vm.NewDynamicObject(&hostObject{s: s, table: requestTable, request: s.request})
 }
 
 // requestBody returns the body, for a function of request.body that takes no arguments.

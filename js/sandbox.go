@@ -24,6 +24,12 @@ type sandbox struct {
 	kvProto    *goja.Object                  // prototype of map handles
 	replaced   map[*goja.Object]*goja.Object // constructors by what guard put in their place
 
+	// constants are modules of the application that was run last which serve any number
+	// of calls; freezeAll freezes what is reachable from a list. Hardened ones only.
+	owner     *App
+	constants map[*linked]*exports
+	freezeAll goja.Callable
+
 	// enter is a JavaScript function that calls its argument, main the native function
 	// that runs body: what runs below it is one run of the engine, whose stack is
 	// allocated once.
@@ -33,10 +39,10 @@ type sandbox struct {
 
 	// For the call that runs, or for all calls where globals are kept.
 	ccf    *goja.Object
-	loaded map[*linked]goja.Callable // modules that have run
-	quiet  bool                      // enableMetricsLogging(false)
-	chains map[*goja.Object]int      // depth of proxies and bound functions
-	joins  int                       // nested conversions of arrays to strings
+	loaded map[*linked]*exports // modules that have run
+	quiet  bool                 // enableMetricsLogging(false)
+	chains map[*goja.Object]int // depth of proxies and bound functions
+	joins  int                  // nested conversions of arrays to strings
 
 	// Set for the duration of one call, cleared after it: nothing that the script kept
 	// can reach the transaction of a call that is over.

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"chancery/js"
 	"chancery/kv"
 	"chancery/server/api"
 )
@@ -30,7 +31,7 @@ func (s *Server) execute(ctx context.Context, req *Request) outcome {
 	for range maxAttempts {
 		out = outcome{}
 		again, err := s.attempt(ctx, req, &out)
-		if err != nil {
+		if err != nil && !again {
 			out.id = TxID{}
 			s.fail(ctx, req, &out.res, err)
 			return out
@@ -38,13 +39,16 @@ func (s *Server) execute(ctx context.Context, req *Request) outcome {
 		if !again {
 			return out
 		}
-		s.metrics.conflicts.Inc()
+		if err == nil {
+			s.metrics.conflicts.Inc()
+		}
 	}
 	s.fail(ctx, req, &out.res, errConflicts)
 	return out
 }
 
-// attempt runs a request once. again says that its transaction conflicted.
+// attempt runs a request once. again says that its transaction conflicted or, with an
+// error, that it has to run once more for a reason of its own.
 func (s *Server) attempt(ctx context.Context, req *Request, out *outcome) (again bool, err error) {
 	if req.Frontend != NodeFrontend && s.saturated() {
 		return false, ErrTooManyPending
@@ -68,7 +72,7 @@ func (s *Server) attempt(ctx context.Context, req *Request, out *outcome) (again
 	}
 	if err := run(ctx, c); err != nil {
 		out.res = c.Response
-		return false, err
+		return errors.Is(err, js.ErrAgain), err
 	}
 	if c.Response.Status == 0 {
 		c.Response.Status = http.StatusOK

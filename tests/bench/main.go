@@ -19,13 +19,15 @@ func main() {
 	chancery := flag.String("chancery", "bin/chancery", "the command-line program, with chanceryd beside it")
 	native := flag.String("native", "bin/logging", "the node with the logging application compiled in")
 	duration := flag.Duration("time", 2*time.Second, "time per row")
+	rows := flag.String("rows", "", "measure only the rows whose name matches this regular expression (and the empty handler)")
+	conns := flag.String("conns", "1,16,64,256", "numbers of connections")
 	empty := flag.String("empty", "", "serve the empty gin handler with the certificates of this directory (used by itself)")
 	flag.Parse()
 	var err error
 	if *empty != "" {
 		err = serveEmpty(*empty)
 	} else {
-		err = run(*chancery, *native, *duration)
+		err = run(*chancery, *native, &bench{duration: *duration, rows: *rows, conns: *conns})
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -34,13 +36,11 @@ func main() {
 }
 
 // run starts the servers, measures, and stops them.
-func run(chancery, native string, duration time.Duration) (err error) {
-	dir, err := os.MkdirTemp("", "chancery-bench-")
-	if err != nil {
+func run(chancery, native string, b *bench) (err error) {
+	if b.dir, err = os.MkdirTemp("", "chancery-bench-"); err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	b := &bench{duration: duration, dir: dir}
+	defer os.RemoveAll(b.dir)
 	defer b.stop()
 	if b.js, err = b.startService("js", chancery); err != nil {
 		return err

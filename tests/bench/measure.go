@@ -11,7 +11,10 @@ import (
 	"io"
 	"net/http"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -70,8 +73,19 @@ func (b *bench) measure() error {
 	fmt.Printf("%-26s %5s %9s %9s %9s %9s %8s %8s %6s\n", "", "conns", "req/s", "p50", "p95", "p99", "server", "client", "ratio")
 	empty := map[string]float64{}
 	var commit time.Duration
-	for _, conns := range []int{1, 16, 64, 256} {
+	only, err := regexp.Compile(b.rows)
+	if err != nil {
+		return err
+	}
+	for text := range strings.SplitSeq(b.conns, ",") {
+		conns, err := strconv.Atoi(text)
+		if err != nil || conns < 1 {
+			return fmt.Errorf("-conns %q: %q is no number of connections", b.conns, text)
+		}
 		for _, l := range loads {
+			if l.on != b.empty && !only.MatchString(l.name) {
+				continue
+			}
 			before := ledgerBytes(l.on.ledger)
 			r, err := drive(l, conns, b.duration)
 			if err != nil {
@@ -86,6 +100,9 @@ func (b *bench) measure() error {
 				commit = r.p50
 			}
 		}
+	}
+	if commit == 0 {
+		return nil
 	}
 	return b.printCommit(commit)
 }

@@ -20,6 +20,7 @@ import (
 // bench is one run: its servers and how to stop them.
 type bench struct {
 	duration          time.Duration
+	rows, conns       string // what to measure
 	dir               string
 	js, native, empty *target
 	stops             []func()
