@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"time"
 
@@ -50,6 +51,11 @@ func open(ctx context.Context, cfg *config.Config, o Options) (_ *Node, err erro
 	default:
 		return nil, fmt.Errorf("command.type %s: not available in this release; Start and Resume are", cfg.Command.Type)
 	}
+	if cfg.Command.Type == config.CommandStart {
+		if err := n.checkUnused(); err != nil {
+			return nil, err
+		}
+	}
 	if err := n.openLedger(); err != nil {
 		return nil, err
 	}
@@ -83,7 +89,35 @@ func open(ctx context.Context, cfg *config.Config, o Options) (_ *Node, err erro
 	return n, n.openReplica(ctx)
 }
 
-// openLedger opens the ledger directory, which a new service must find empty.
+// checkUnused refuses to begin a new service where files of another one are: the
+// genesis would stand beside them, or in their place.
+func (n *Node) checkUnused() error {
+	var found config.InvalidError
+	refuse := func(key, format string, args ...any) {
+		found.Problems = append(found.Problems, config.Problem{Path: key, Text: fmt.Sprintf(format, args...)})
+	}
+	const remedy = "; command.type is Start, which makes a new service: empty it, name another one, or use Resume for the service that is there"
+	for key, dir := range map[string]string{"ledger.directory": n.cfg.Ledger.Directory, "ledger.directory (Raft's files beside it)": raftDir(n.cfg)} {
+		entries, err := n.fs.ReadDir(dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("looking into %s: %w", dir, err)
+		}
+		if len(entries) > 0 {
+			refuse(key, "%s is not empty"+remedy, dir)
+		}
+	}
+	if path := n.cfg.Chancery.KeyFile; path != "" {
+		if _, err := n.fs.Stat(path); err == nil {
+			refuse("chancery.key_file", "%s exists, and holds the keys of another service"+remedy, path)
+		}
+	}
+	if found.Problems != nil {
+		return &found
+	}
+	return nil
+}
+
+// openLedger opens the ledger directory.
 func (n *Node) openLedger() (err error) {
 	dir := n.cfg.Ledger.Directory
 	if n.ledger, err = ledger.OpenDir(n.fs, dir, n.cfg.Ledger.ReadOnlyDirectories); err != nil {

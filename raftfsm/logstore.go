@@ -28,15 +28,32 @@ func openStores(cfg Config) (*stores, error) {
 	if err := cfg.FS.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("creating %s: %w", cfg.Dir, err)
 	}
-	bolt, err := raftboltdb.New(raftboltdb.Options{Path: filepath.Join(cfg.Dir, "raft.db"), NoSync: cfg.UnsafeNoFsync})
+	path := filepath.Join(cfg.Dir, "raft.db")
+	s, err := openRaftDB(path, cfg.UnsafeNoFsync)
 	if err != nil {
-		return nil, fmt.Errorf("opening raft.db: %w", err)
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	s := &stores{bolt: bolt}
-	if s.log, err = newLogStore(bolt); err == nil {
-		if s.stable, err = newStableStore(bolt); err == nil {
-			s.snapshots, err = newSnapshotStore(cfg.FS, filepath.Join(cfg.Dir, "raft.snapshot"))
+	if s.snapshots, err = newSnapshotStore(cfg.FS, filepath.Join(cfg.Dir, "raft.snapshot")); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return s, nil
+}
+
+// openRaftDB opens Raft's log and what it votes on, and reads both. bolt panics on pages
+// that are not what it wrote; the file stays open then, since closing it could hang.
+func openRaftDB(path string, noSync bool) (s *stores, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			s, err = nil, fmt.Errorf("the file is damaged: %v", r)
 		}
+	}()
+	bolt, err := raftboltdb.New(raftboltdb.Options{Path: path, NoSync: noSync})
+	if err != nil {
+		return nil, err
+	}
+	s = &stores{bolt: bolt}
+	if s.log, err = newLogStore(bolt); err == nil {
+		s.stable, err = newStableStore(bolt)
 	}
 	if err != nil {
 		return nil, errors.Join(err, bolt.Close())

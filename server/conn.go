@@ -25,16 +25,21 @@ type listener struct {
 	conns  *connSet
 }
 
-// Accept returns the next connection that is within the hard cap.
+// Accept returns the next connection that is within the hard cap and leaves enough file
+// descriptors to the rest of the node.
 func (l *listener) Accept() (net.Conn, error) {
 	for {
 		raw, err := l.Listener.Accept()
 		if err != nil {
 			return nil, err
 		}
-		session, ok := l.in.open()
+		var session *Session
+		ok := !takesLast(raw)
+		if ok {
+			session, ok = l.in.open()
+		}
 		if !ok {
-			_ = raw.Close() // beyond the hard cap there is nobody to tell
+			_ = raw.Close() // there is nobody to tell
 			continue
 		}
 		c := &conn{Conn: raw, raw: raw, session: session, conns: l.conns}
