@@ -146,6 +146,7 @@ func (s *Server) historicalError(c *Call, id TxID, err error) error {
 			return e
 		}
 	}
+	s.log.Error("a committed transaction cannot be read", "tx", id.String(), "err", err)
 	return api.Errorf(http.StatusInternalServerError, api.TransactionPendingOrUnknown, "Transaction %s could not be looked up: %s", id, err)
 }
 

@@ -12,10 +12,12 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -88,6 +90,42 @@ func TestKill(t *testing.T) {
 	files.read(t, filepath.Join(s.home(), "ledger"))
 	s.sh("bin/chancery ledger verify workspace/sandbox_0/ledger")
 	t.Logf("%d transactions acknowledged as committed, none lost; %d executed only; %d kills while opening; %d entries", len(acked.byID), acked.executed, opening, len(files.ivs))
+}
+
+// TestKillOpening kills `up` and its node at random moments between the making of keys
+// and the open service: the next `up` finds its way from wherever the first one got to
+// (rows 10 and 11 of the fault matrix).
+func TestKillOpening(t *testing.T) {
+	for range max(2, kills(t)/5) {
+		s := newSandbox(t)
+		s.cmd = exec.Command(filepath.Join(s.dir, "bin", "chancery"), "up", "--port", s.port)
+		s.cmd.Dir = s.dir
+		if err := s.cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan struct{})
+		go func() {
+			_ = s.cmd.Wait()
+			close(ended)
+		}()
+		moment := time.Duration(rand.IntN(1800)) * time.Millisecond
+		<-time.After(moment)
+		_ = s.cmd.Process.Kill()
+		<-ended
+		if pid := s.nodePID(); pid > 0 {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+			s.awaitEnd(pid)
+		}
+		s.awaitPort()
+		s.up()
+		c := s.client()
+		if _, err := c.Do(t.Context(), put(1, "after")); err != nil {
+			t.Errorf("killed after %v, the service does not work: %v", moment, err)
+		}
+		c.Close()
+		s.interrupt()
+		s.sh("bin/chancery ledger verify workspace/sandbox_0/ledger")
+	}
 }
 
 // written is a record that was stored.

@@ -77,11 +77,11 @@ func freePort(t *testing.T) string {
 }
 
 // up starts the service and waits until it is open.
-func (s *sandbox) up() {
+func (s *sandbox) up(args ...string) {
 	s.t.Helper()
 	s.out = &output{want: "Ctrl-C stops it", seen: make(chan struct{})}
 	seen := s.out.seen
-	s.cmd = exec.Command(filepath.Join(s.dir, "bin", "chancery"), "up", "--port", s.port)
+	s.cmd = exec.Command(filepath.Join(s.dir, "bin", "chancery"), append([]string{"up", "--port", s.port}, args...)...)
 	s.cmd.Dir, s.cmd.Stdout, s.cmd.Stderr = s.dir, s.out, s.out
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
