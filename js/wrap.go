@@ -33,48 +33,40 @@ func (s *sandbox) wrapping(v goja.Value) wrapping {
 	return w
 }
 
-// wrapKey encrypts a key: with RSA-OAEP (SHA-256), AES key wrap with padding, or both
-// in turn (a fresh AES key under RSA-OAEP, the key under that AES key).
-func (s *sandbox) wrapKey(c goja.FunctionCall) goja.Value {
-	s.arity(c, 3)
-	key, with := s.bytesArg(c.Arguments[0]), s.bytesArg(c.Arguments[1])
-	w := s.wrapping(c.Arguments[2])
-	var out []byte
-	var err error
-	switch w.name {
-	case "RSA-OAEP":
-		out, err = oaepWrap(string(with), key, w.label)
-	case "AES-KWP":
-		out, err = kwpWrap(with, key)
-	case "RSA-OAEP-AES-KWP":
-		out, err = oaepKWPWrap(string(with), key, w)
-	default:
-		s.throwRange("unsupported key wrapping algorithm, supported: RSA-OAEP, AES-KWP, RSA-OAEP-AES-KWP")
-	}
-	if err != nil {
-		s.throwInternal("Failed to wrap key: %s", err)
-	}
-	return s.newBuffer(out)
-}
+// keyCipher wraps or unwraps a key with another one.
+type keyCipher func(with, key []byte, w wrapping) ([]byte, error)
 
-func (s *sandbox) unwrapKey(c goja.FunctionCall) goja.Value {
+// The key wrapping algorithms: RSA-OAEP (SHA-256), AES key wrap with padding, and both
+// in turn (a fresh AES key under RSA-OAEP, the key under that AES key).
+var (
+	wrapWith = map[string]keyCipher{
+		"RSA-OAEP":         func(with, key []byte, w wrapping) ([]byte, error) { return oaepWrap(string(with), key, w.label) },
+		"AES-KWP":          func(with, key []byte, _ wrapping) ([]byte, error) { return kwpWrap(with, key) },
+		"RSA-OAEP-AES-KWP": func(with, key []byte, w wrapping) ([]byte, error) { return oaepKWPWrap(string(with), key, w) },
+	}
+	unwrapWith = map[string]keyCipher{
+		"RSA-OAEP":         func(with, key []byte, w wrapping) ([]byte, error) { return oaepUnwrap(string(with), key, w.label) },
+		"AES-KWP":          func(with, key []byte, _ wrapping) ([]byte, error) { return kwpUnwrap(with, key) },
+		"RSA-OAEP-AES-KWP": func(with, key []byte, w wrapping) ([]byte, error) { return oaepKWPUnwrap(string(with), key, w) },
+	}
+)
+
+func (s *sandbox) wrapKey(c goja.FunctionCall) goja.Value { return s.rewrap(c, "wrap", wrapWith) }
+
+func (s *sandbox) unwrapKey(c goja.FunctionCall) goja.Value { return s.rewrap(c, "unwrap", unwrapWith) }
+
+// rewrap is wrapKey or unwrapKey: (key, with, parameters).
+func (s *sandbox) rewrap(c goja.FunctionCall, verb string, ciphers map[string]keyCipher) goja.Value {
 	s.arity(c, 3)
 	key, with := s.bytesArg(c.Arguments[0]), s.bytesArg(c.Arguments[1])
 	w := s.wrapping(c.Arguments[2])
-	var out []byte
-	var err error
-	switch w.name {
-	case "RSA-OAEP":
-		out, err = oaepUnwrap(string(with), key, w.label)
-	case "AES-KWP":
-		out, err = kwpUnwrap(with, key)
-	case "RSA-OAEP-AES-KWP":
-		out, err = oaepKWPUnwrap(string(with), key, w)
-	default:
-		s.throwRange("unsupported key unwrapping algorithm, supported: RSA-OAEP, AES-KWP, RSA-OAEP-AES-KWP")
+	apply, ok := ciphers[w.name]
+	if !ok {
+		s.throwRange("unsupported key %sping algorithm, supported: RSA-OAEP, AES-KWP, RSA-OAEP-AES-KWP", verb)
 	}
+	out, err := apply(with, key, w)
 	if err != nil {
-		s.throwInternal("Failed to unwrap key: %s", err)
+		s.throwInternal("Failed to %s key: %s", verb, err)
 	}
 	return s.newBuffer(out)
 }
