@@ -73,6 +73,13 @@ func (s *Store) Head() *State { return s.head.Load() }
 // that the store began with.
 func (s *Store) Committed() *State { return s.committed.Load() }
 
+// Held returns the number of states that are kept, from the committed one to the head.
+func (s *Store) Held() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.history)
+}
+
 // Begin starts a transaction on the head.
 func (s *Store) Begin() *Tx { return s.Head().Begin() }
 

@@ -27,6 +27,7 @@
 //	name         started by  ends when                    owns
 //	replica      Run         after the servers have ended  sequencing, Raft (see package raftfsm)
 //	serve        Run         ctx                           one per RPC interface: its listener and sessions
+//	metrics      Run         ctx                           the Prometheus listener of chancery.metrics
 //	reconcile    Run         ctx                           certificates in force, frontends' openness, key file
 //	refresher    Run         ctx                           the fetching of token issuers' keys, on the primary
 //	genesis      Run         when 2.1 is committed         the create transaction of a new service

@@ -28,8 +28,9 @@ type boundInterface struct {
 type listeners struct {
 	rpc          []boundInterface // in the order of their names
 	node         net.Listener
-	nodeAddress  string // published
-	nodeTakeover bool   // the transport owns and closes node
+	nodeAddress  string       // published
+	nodeTakeover bool         // the transport owns and closes node
+	metrics      net.Listener // nil without chancery.metrics
 }
 
 // bind opens every socket of the configuration.
@@ -66,6 +67,11 @@ func bind(ctx context.Context, cfg *config.Config) (l *listeners, err error) {
 			return l, err
 		}
 	}
+	if m := cfg.Chancery.Metrics; m != nil {
+		if l.metrics, err = lc.Listen(ctx, "tcp", m.BindAddress); err != nil {
+			return l, fmt.Errorf("chancery.metrics: %w", err)
+		}
+	}
 	return l, nil
 }
 
@@ -82,10 +88,11 @@ func (l *listeners) close() error {
 	if l.node != nil && !l.nodeTakeover {
 		errs = append(errs, l.node.Close())
 	}
+	if l.metrics != nil {
+		errs = append(errs, ignoreClosed(l.metrics.Close()))
+	}
 	for _, b := range l.rpc {
-		if err := b.listener.Close(); !errors.Is(err, net.ErrClosed) {
-			errs = append(errs, err)
-		}
+		errs = append(errs, ignoreClosed(b.listener.Close()))
 	}
 	return errors.Join(errs...)
 }

@@ -30,7 +30,8 @@ type Node struct {
 	cfg       *config.Config
 	opts      Options
 	log       *slog.Logger
-	fs        durable.FS
+	fs        durable.FS // watched by disk
+	disk      *disk
 	keys      *keys
 	store     *kv.Store
 	ledger    *ledger.Dir

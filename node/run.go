@@ -43,7 +43,9 @@ func Run(ctx context.Context, cfg *config.Config, o Options) error {
 // open builds the node up to the point where it can be served. On an error
 // everything that was opened is closed again.
 func open(ctx context.Context, cfg *config.Config, o Options) (_ *Node, err error) {
-	n := &Node{cfg: cfg, opts: o, log: o.Log, fs: o.FS, store: kv.NewStore(), committed: make(chan struct{}, 1), led: make(chan struct{})}
+	n := &Node{cfg: cfg, opts: o, log: o.Log, store: kv.NewStore(), committed: make(chan struct{}, 1), led: make(chan struct{})}
+	n.disk = newDisk(cfg.SlowIOLoggingThreshold, o.Now, o.Log)
+	n.fs = durable.Watch(o.FS, o.Now, n.disk.done)
 	n.refresher = newKeyRefresher(n)
 	n.state.Store(stateInitialized)
 	switch cfg.Command.Type {
@@ -147,6 +149,7 @@ func (n *Node) openReplica(ctx context.Context) error {
 		SignatureInterval: int(n.cfg.LedgerSignatures.TxCount), SignatureDelay: n.cfg.LedgerSignatures.Delay,
 		ChunkSize: uint64(n.cfg.Ledger.ChunkSize), MaxUncommitted: int(n.cfg.Consensus.MaxUncommittedTxCount),
 		UnsafeNoFsync: n.cfg.Chancery.Fsync == config.FsyncNever,
+		Stored:        func(took time.Duration) { n.disk.done(opRaftLog, "raft.db", took) },
 		Now:           n.opts.Now, Committed: n.raise, Led: n.leads, Log: n.log,
 	}
 	if n.cfg.Command.Type == config.CommandStart {
@@ -229,6 +232,9 @@ func (n *Node) serve(ctx context.Context, g *errgroup.Group) error {
 	}
 	for _, b := range n.listeners.rpc {
 		g.Go(func() error { return s.Serve(ctx, b.listener, n.options(b)) })
+	}
+	if ln := n.listeners.metrics; ln != nil {
+		g.Go(func() error { return n.serveMetrics(ctx, ln, s) })
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
@@ -68,7 +69,10 @@ var errTampered = errors.New("the record on disk is not the one that was written
 // record stay in memory: what bolt returns is compared before Raft sees it.
 type logStore struct {
 	bolt *raftboltdb.BoltStore
-	halt func(error) // set before Raft starts
+	halt func(error) // set before Raft starts, as stored and now are
+
+	stored func(took time.Duration) // told of each durable write; nil: nobody is
+	now    func() time.Time         // with stored
 
 	mu      sync.Mutex
 	first   uint64
@@ -169,7 +173,7 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 	if next := s.last() + 1; s.first != 0 && logs[0].Index != next {
 		return s.fail(fmt.Errorf("Raft stores record %d where %d is next", logs[0].Index, next))
 	}
-	if err := s.bolt.StoreLogs(logs); err != nil {
+	if err := s.write(logs); err != nil {
 		return s.fail(fmt.Errorf("writing Raft records %d…%d: %w", logs[0].Index, logs[len(logs)-1].Index, err))
 	}
 	if s.first == 0 {
@@ -179,6 +183,17 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 		s.digests = append(s.digests, digestOf(l))
 	}
 	return nil
+}
+
+// write stores records and tells how long that took.
+func (s *logStore) write(logs []*raft.Log) error {
+	if s.stored == nil {
+		return s.bolt.StoreLogs(logs)
+	}
+	begun := s.now()
+	err := s.bolt.StoreLogs(logs)
+	s.stored(s.now().Sub(begun))
+	return err
 }
 
 // DeleteRange removes a prefix (compaction) or a suffix (a conflicting leader).

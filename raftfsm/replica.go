@@ -77,6 +77,8 @@ type Config struct {
 	Committed func(*kv.State)
 	// Led is called when this node begins or ceases to lead a view (0). Optional.
 	Led func(view uint64)
+	// Stored is told how long each durable write to Raft's log took. Optional.
+	Stored func(took time.Duration)
 	// Halt stops the node; it is called at most once and may return.
 	Halt func(error)
 	Log  *slog.Logger
@@ -229,6 +231,9 @@ func Open(ctx context.Context, cfg Config) (*Replica, error) {
 	}
 	r.log = stores.log
 	stores.log.halt, stores.stable.halt = r.halts, r.halts
+	if cfg.Stored != nil {
+		stores.log.stored, stores.log.now = cfg.Stored, cfg.Now
+	}
 	rf, err := raft.NewRaft(raftConfig(cfg), (*fsm)(r), stores.log, stores.stable, stores.snapshots, cfg.Transport)
 	if err != nil {
 		stores.close()

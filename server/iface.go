@@ -56,6 +56,7 @@ type iface struct {
 	sessions                tally
 	all                     *sessionSeries // of the server
 	parsing, header, tooBig atomic.Uint64  // requests refused, as in /node/metrics
+	beyondSoft, beyondHard  atomic.Uint64  // sessions refused
 }
 
 // tally counts what is open, now and at most.
@@ -134,11 +135,16 @@ func (in *iface) accepts(template string) bool {
 // hard cap.
 func (in *iface) open() (*Session, bool) {
 	if in.sessions.active.Load() >= in.opts.MaxSessionsHard { // one goroutine accepts
+		in.beyondHard.Add(1)
 		return nil, false
 	}
 	n := in.sessions.enter()
 	in.all.enter()
-	return &Session{id: in.all.last.Add(1), in: in, refused: n > in.opts.MaxSessionsSoft}, true
+	refused := n > in.opts.MaxSessionsSoft
+	if refused {
+		in.beyondSoft.Add(1)
+	}
+	return &Session{id: in.all.last.Add(1), in: in, refused: refused}, true
 }
 
 // closed takes a connection off the count.

@@ -1,11 +1,13 @@
 package server
 
 import (
+	"net/http"
 	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"chancery/js"
 	"chancery/server/api"
 )
 
@@ -19,18 +21,17 @@ type metrics struct {
 	notFound  routeMetrics
 }
 
-// routeMetrics are the figures of one route, looked up once. The counters are by
-// class of status, since a label per status would let a client make new series.
+// routeMetrics are the figures of one route, looked up once.
 type routeMetrics struct {
 	latency  prometheus.Observer
-	statuses [6]prometheus.Counter // by status/100; 0 unused
+	requests *prometheus.CounterVec // of the route, by status
 }
 
 func newMetrics() *metrics {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "chancery", Subsystem: "server", Name: "requests_total",
-			Help: "Requests answered, by method, endpoint template and class of status.",
+			Help: "Requests answered, by method, endpoint template and status; both are empty where there is no such endpoint.",
 		}, []string{"method", "route", "status"}),
 		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: "chancery", Subsystem: "server", Name: "execution_seconds",
@@ -53,11 +54,17 @@ func newMetrics() *metrics {
 
 // route returns the figures of an endpoint.
 func (m *metrics) route(method, template string) routeMetrics {
-	rm := routeMetrics{latency: m.latency.WithLabelValues(method, template)}
-	for class := 1; class < len(rm.statuses); class++ {
-		rm.statuses[class] = m.requests.WithLabelValues(method, template, strconv.Itoa(class)+"xx")
+	labels := prometheus.Labels{"method": method, "route": template}
+	return routeMetrics{latency: m.latency.With(labels), requests: m.requests.MustCurryWith(labels)}
+}
+
+// statusLabel is the status, or its class where HTTP has no such status: the number of
+// series must not be for an application, or its clients, to choose.
+func statusLabel(status int) string {
+	if http.StatusText(status) == "" {
+		return strconv.Itoa(status/100) + "xx"
 	}
-	return rm
+	return strconv.Itoa(status)
 }
 
 // observe counts an answered request.
@@ -67,49 +74,51 @@ func (s *Server) observe(_ *Request, out *outcome, took time.Duration) {
 		rm = &out.route.metrics
 	}
 	rm.latency.Observe(took.Seconds())
-	if class := out.res.Status / 100; class > 0 && class < len(rm.statuses) {
-		rm.statuses[class].Inc()
-	}
+	rm.requests.WithLabelValues(statusLabel(out.res.Status)).Inc()
 }
 
 // Collectors returns what a Prometheus registry needs to show the server's figures.
 func (s *Server) Collectors() []prometheus.Collector {
-	return []prometheus.Collector{s.metrics.requests, s.metrics.latency, s.metrics.conflicts, s.metrics.waits, sessionCollector{s}}
+	return []prometheus.Collector{s.metrics.requests, s.metrics.latency, s.metrics.conflicts, s.metrics.waits, sessionCollector{s}, poolCollector{&s.js.apps}}
 }
 
 // sessionCollector shows the sessions of each interface.
 type sessionCollector struct{ s *Server }
 
 var (
-	sessionsActive = prometheus.NewDesc("chancery_server_sessions", "Open sessions.", []string{"interface"}, nil)
-	sessionsPeak   = prometheus.NewDesc("chancery_server_sessions_peak", "Most open sessions so far.", []string{"interface"}, nil)
-	sessionsCap    = prometheus.NewDesc("chancery_server_sessions_cap", "Bound on open sessions.", []string{"interface", "kind"}, nil)
-	requestErrors  = prometheus.NewDesc("chancery_server_refused_requests_total", "Requests refused before any endpoint.", []string{"interface", "reason"}, nil)
+	sessionsActive  = prometheus.NewDesc("chancery_server_sessions", "Open sessions.", []string{"interface"}, nil)
+	sessionsPeak    = prometheus.NewDesc("chancery_server_sessions_peak", "Most open sessions so far.", []string{"interface"}, nil)
+	sessionsCap     = prometheus.NewDesc("chancery_server_sessions_cap", "Bound on open sessions.", []string{"interface", "kind"}, nil)
+	sessionsRefused = prometheus.NewDesc("chancery_server_refused_sessions_total", "Sessions opened beyond a cap: answered 503 beyond the soft one, closed beyond the hard one.", []string{"interface", "kind"}, nil)
+	requestErrors   = prometheus.NewDesc("chancery_server_refused_requests_total", "Requests refused before any endpoint.", []string{"interface", "reason"}, nil)
 )
 
 // Describe lists the figures.
 func (c sessionCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{sessionsActive, sessionsPeak, sessionsCap, requestErrors} {
+	for _, d := range []*prometheus.Desc{sessionsActive, sessionsPeak, sessionsCap, sessionsRefused, requestErrors} {
 		ch <- d
 	}
 }
 
 // Collect reads the figures.
 func (c sessionCollector) Collect(ch chan<- prometheus.Metric) {
-	for name, i := range c.s.sessionMetrics().Interfaces {
+	for _, in := range c.s.activeInterfaces() {
+		name, i := in.opts.Name, in.sessionMetrics()
 		gauge := func(d *prometheus.Desc, v uint64, labels ...string) {
 			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v), append([]string{name}, labels...)...)
 		}
-		counter := func(v uint64, reason string) {
-			ch <- prometheus.MustNewConstMetric(requestErrors, prometheus.CounterValue, float64(v), name, reason)
+		counter := func(d *prometheus.Desc, v uint64, reason string) {
+			ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), name, reason)
 		}
 		gauge(sessionsActive, i.Active)
 		gauge(sessionsPeak, i.Peak)
 		gauge(sessionsCap, i.SoftCap, "soft")
 		gauge(sessionsCap, i.HardCap, "hard")
-		counter(i.Errors.Parsing, "parsing")
-		counter(i.Errors.RequestHeaderTooLarge, "header")
-		counter(i.Errors.RequestTooLarge, "body")
+		counter(sessionsRefused, in.beyondSoft.Load(), "soft")
+		counter(sessionsRefused, in.beyondHard.Load(), "hard")
+		counter(requestErrors, i.Errors.Parsing, "parsing")
+		counter(requestErrors, i.Errors.RequestHeaderTooLarge, "header")
+		counter(requestErrors, i.Errors.RequestTooLarge, "body")
 	}
 }
 
@@ -120,11 +129,41 @@ func (s *Server) sessionMetrics() api.Sessions {
 		Interfaces: make(map[string]api.InterfaceSessions),
 	}
 	for _, in := range s.activeInterfaces() {
-		i := api.InterfaceSessions{
-			Active: in.sessions.active.Load(), Peak: in.sessions.peak.Load(), SoftCap: in.opts.MaxSessionsSoft, HardCap: in.opts.MaxSessionsHard,
-			Errors: api.SessionErrors{Parsing: in.parsing.Load(), RequestHeaderTooLarge: in.header.Load(), RequestTooLarge: in.tooBig.Load()},
-		}
-		out.Interfaces[in.opts.Name] = i
+		out.Interfaces[in.opts.Name] = in.sessionMetrics()
 	}
 	return out
+}
+
+// sessionMetrics returns the interface's part of it.
+func (in *iface) sessionMetrics() api.InterfaceSessions {
+	return api.InterfaceSessions{
+		Active: in.sessions.active.Load(), Peak: in.sessions.peak.Load(), SoftCap: in.opts.MaxSessionsSoft, HardCap: in.opts.MaxSessionsHard,
+		Errors: api.SessionErrors{Parsing: in.parsing.Load(), RequestHeaderTooLarge: in.header.Load(), RequestTooLarge: in.tooBig.Load()},
+	}
+}
+
+// poolCollector shows how JavaScript interpreters are used.
+type poolCollector struct{ apps *js.Apps }
+
+var (
+	poolUse   = prometheus.NewDesc("chancery_js_interpreters", "JavaScript interpreters by use: running an endpoint, idle, or kept for a reuse key.", []string{"use"}, nil)
+	poolBound = prometheus.NewDesc("chancery_js_interpreters_bound", "Bound on chancery_js_interpreters; endpoints beyond that of running ones wait.", []string{"use"}, nil)
+)
+
+// Describe lists the figures.
+func (c poolCollector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- poolUse
+	ch <- poolBound
+}
+
+// Collect reads the figures.
+func (c poolCollector) Collect(ch chan<- prometheus.Metric) {
+	s := c.apps.PoolStats()
+	for _, use := range []struct {
+		name   string
+		n, max int
+	}{{"running", s.Running, s.MaxRunning}, {"idle", s.Idle, s.MaxIdle}, {"kept", s.Kept, s.MaxKept}} {
+		ch <- prometheus.MustNewConstMetric(poolUse, prometheus.GaugeValue, float64(use.n), use.name)
+		ch <- prometheus.MustNewConstMetric(poolBound, prometheus.GaugeValue, float64(use.max), use.name)
+	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 
@@ -14,8 +15,8 @@ import (
 )
 
 func newUp(s streams) *cobra.Command {
-	var app, workspace, node string
-	var port int
+	var app, workspace string
+	var o supervise.Options
 	c := &cobra.Command{
 		Use:   "up",
 		Short: "Start a one-node service here, or resume the one that is here",
@@ -26,38 +27,46 @@ it. Ctrl-C stops it; the next up on the same workspace resumes it with all its d
 It is for development: the platform is virtual and protects nothing from the host,
 and the node's keys lie in the workspace in the clear.`,
 		Args: noArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return up(c.Context(), s, app, workspace, node, port) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			o.Workspace = supervise.Workspace(workspace)
+			return up(c.Context(), s, app, o)
+		},
 	}
 	c.Flags().StringVar(&app, "app", "", "directory of the application to deploy")
-	c.Flags().StringVar(&node, "node", "", "node program with an application compiled in, in place of chanceryd (no other application is deployed unless --app names it)")
+	c.Flags().StringVar(&o.Chanceryd, "node", "", "node program with an application compiled in, in place of chanceryd (no other application is deployed unless --app names it)")
 	c.Flags().StringVar(&workspace, "workspace", "workspace", "directory of the service's files")
-	c.Flags().IntVar(&port, "port", 8000, "port on 127.0.0.1")
+	c.Flags().IntVar(&o.Port, "port", 8000, "port on 127.0.0.1")
+	c.Flags().StringVar(&o.Metrics, "metrics", "", "host:port on which the node shows figures to Prometheus, at /metrics")
 	return c
 }
 
-func up(ctx context.Context, s streams, app, workspace, node string, port int) error {
-	if port < 1 || port > 65535 {
-		return usagef("--port %d is no port", port)
+// up runs the service. What o does not say yet is filled in.
+func up(ctx context.Context, s streams, app string, o supervise.Options) error {
+	if o.Port < 1 || o.Port > 65535 {
+		return usagef("--port %d is no port", o.Port)
 	}
-	bundle, err := upApp(app, node)
-	if err != nil {
+	if o.Metrics != "" {
+		if _, _, err := net.SplitHostPort(o.Metrics); err != nil {
+			return usagef("--metrics %q is not host:port", o.Metrics)
+		}
+	}
+	var err error
+	if o.App, err = upApp(app, o.Chanceryd); err != nil {
 		return err
 	}
-	if node == "" {
+	o.Redeploy = app != ""
+	if o.Chanceryd == "" {
 		self, err := os.Executable()
 		if err != nil {
 			return fmt.Errorf("finding chanceryd: %w", err)
 		}
-		node = filepath.Join(filepath.Dir(self), "chanceryd")
+		o.Chanceryd = filepath.Join(filepath.Dir(self), "chanceryd")
 	}
-	if node, err = filepath.Abs(node); err != nil {
-		return fmt.Errorf("finding %s: %w", node, err)
+	if o.Chanceryd, err = filepath.Abs(o.Chanceryd); err != nil {
+		return fmt.Errorf("finding %s: %w", o.Chanceryd, err)
 	}
-	w := supervise.Workspace(workspace)
-	return supervise.Run(ctx, supervise.Options{
-		Workspace: w, Chanceryd: node, Port: port, App: bundle, Redeploy: app != "",
-		Opened: func(url string) { printUsage(s, w, url, app == "") },
-	})
+	o.Opened = func(url string) { printUsage(s, o.Workspace, url, app == "") }
+	return supervise.Run(ctx, o)
 }
 
 // upApp is the application to deploy: the one that is named, none where one is

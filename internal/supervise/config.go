@@ -42,7 +42,7 @@ func (w Workspace) makeKeys(now time.Time) error {
 }
 
 // writeConfig writes the node's configuration: a new service, or the one that is there.
-func (w Workspace) writeConfig(bind string) error {
+func (w Workspace) writeConfig(bind, metrics string) error {
 	command := "Start"
 	if exists(w.Common("service_cert.pem")) {
 		command = "Resume"
@@ -63,15 +63,19 @@ func (w Workspace) writeConfig(bind string) error {
 	if err != nil {
 		return err
 	}
-	text, err := json.MarshalIndent(sandboxConfig(command, bind, common), "", "  ")
+	text, err := json.MarshalIndent(sandboxConfig(command, bind, metrics, common), "", "  ")
 	if err != nil {
 		return err
 	}
 	return durable.WriteFileAtomic(durable.OS(), w.node("config.json"), text, 0o644)
 }
 
-func sandboxConfig(command, bind, common string) object {
+func sandboxConfig(command, bind, metrics, common string) object {
 	in := func(name string) string { return filepath.Join(common, name) }
+	chancery := object{"respond": "committed", "key_file": "insecure_keys.json"}
+	if metrics != "" {
+		chancery["metrics"] = object{"bind_address": metrics}
+	}
 	return object{
 		"network": object{
 			"node_to_node_interface": object{"bind_address": "127.0.0.1:0"},
@@ -96,6 +100,6 @@ func sandboxConfig(command, bind, common string) object {
 			"initial_validity_days": validDays,
 		},
 		"consensus": object{"election_timeout": "1s"},
-		"chancery":  object{"respond": "committed", "key_file": "insecure_keys.json"},
+		"chancery":  chancery,
 	}
 }

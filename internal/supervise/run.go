@@ -25,6 +25,8 @@ type Options struct {
 	Chanceryd string
 	// Port is the port on 127.0.0.1.
 	Port int
+	// Metrics is the host:port of the node's Prometheus figures; "" shows none.
+	Metrics string
 	// App is deployed when the service is opened, and again when Redeploy is set; nil
 	// deploys nothing.
 	App      *appbuild.Bundle
@@ -48,7 +50,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err := w.clearPID(); err != nil {
 		return err
 	}
-	if err := w.writeConfig(bind); err != nil {
+	if err := w.writeConfig(bind, o.Metrics); err != nil {
 		return err
 	}
 	p, err := w.start(o.Chanceryd)

@@ -26,9 +26,10 @@ type Chancery struct {
 	Metrics *Metrics `json:"metrics"`
 }
 
-// Metrics is the Prometheus listener.
+// Metrics is the Prometheus listener: plain HTTP without authentication, at /metrics. It
+// shows figures, endpoint templates and interface names, nothing of requests or data.
 type Metrics struct {
-	// BindAddress is the host:port listened on, plain HTTP.
+	// BindAddress is the host:port listened on. Clients should not reach it.
 	BindAddress string `json:"bind_address" config:"required"`
 }
 

@@ -121,6 +121,7 @@ func TestProblems(t *testing.T) {
 		{"udp", `"bind_address": "127.0.0.1:8080"`, `"bind_address": "127.0.0.1:8080", "protocol": "udp"`, `network.rpc_interfaces.primary_rpc_interface.protocol: udp is experimental in CCF and not supported; use tcp`},
 		{"ACME", `"bind_address": "127.0.0.1:8080"`, `"bind_address": "127.0.0.1:8080", "endorsement": {"authority": "ACME"}`, `network.rpc_interfaces.primary_rpc_interface.endorsement.authority: ACME is deprecated in CCF and not supported; use Service or Node, and put a certificate of a public authority on a proxy`},
 		{"clash", `127.0.0.1:8080`, `127.0.0.1:8081`, `network.rpc_interfaces.primary_rpc_interface.bind_address: 127.0.0.1:8081 is taken by network.node_to_node_interface`},
+		{"clash of metrics", insert, `"chancery": {"metrics": {"bind_address": "127.0.0.1:8080"}}, ` + insert, `chancery.metrics.bind_address: 127.0.0.1:8080 is taken by network.rpc_interfaces.primary_rpc_interface`},
 		{"address", `127.0.0.1:8080`, `127.0.0.1`, `network.rpc_interfaces.primary_rpc_interface.bind_address: "127.0.0.1" is not host:port`},
 		{"port", `127.0.0.1:8080`, `127.0.0.1:70000`, `network.rpc_interfaces.primary_rpc_interface.bind_address: the port of "127.0.0.1:70000" is not a number from 0 to 65535`},
 		{"caps", `"bind_address": "127.0.0.1:8080"`, `"bind_address": "127.0.0.1:8080", "max_open_sessions_soft": 20, "max_open_sessions_hard": 10`, `network.rpc_interfaces.primary_rpc_interface.max_open_sessions_hard: 10 is less than max_open_sessions_soft (20)`},

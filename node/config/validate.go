@@ -14,7 +14,7 @@ import (
 // validate checks what a single value cannot show, and fills in what depends on other
 // keys (published addresses, the recovery threshold).
 func (c *Config) validate(p *problems) {
-	c.Network.validate(p)
+	c.Network.validate(p, c.Chancery.Metrics)
 	c.Command.validate(p)
 	c.NodeCertificate.validate(p)
 	c.Chancery.validate(p, c.Command.Type)
@@ -47,7 +47,7 @@ func (c *Config) validate(p *problems) {
 	}
 }
 
-func (n *Network) validate(p *problems) {
+func (n *Network) validate(p *problems, metrics *Metrics) {
 	published(p, "network.node_to_node_interface", n.NodeToNodeInterface.BindAddress, &n.NodeToNodeInterface.PublishedAddress)
 	bound := map[string]string{}
 	claim(p, bound, "network.node_to_node_interface", n.NodeToNodeInterface.BindAddress)
@@ -60,6 +60,9 @@ func (n *Network) validate(p *problems) {
 		claim(p, bound, path, i.BindAddress)
 		i.validate(p, path)
 		n.RPCInterfaces[name] = i
+	}
+	if metrics != nil {
+		claim(p, bound, "chancery.metrics", metrics.BindAddress)
 	}
 }
 
