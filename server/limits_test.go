@@ -6,11 +6,13 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -286,7 +288,8 @@ func TestShutdown(t *testing.T) {
 	<-entered
 	stopped := make(chan error, 1)
 	go func() { stopped <- s.stop() }()
-	if _, err := io.ReadAll(idle); err != nil {
+	// A reset: the node may close before it has read the last message of the handshake.
+	if _, err := io.ReadAll(idle); err != nil && !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("an idle session at the end: %v", err)
 	}
 	close(release)
