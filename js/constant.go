@@ -173,66 +173,42 @@ func (c *constants) class(l *ast.ClassLiteral) bool {
 // assigned says whether anything below a node of the syntax tree assigns to a bound
 // name or to a property of one, whatever the scope that the name there belongs to.
 func (c *constants) assigned(v reflect.Value) bool {
-	if v.Kind() == reflect.Interface || v.Kind() == reflect.Pointer {
-		if v.IsNil() {
-			return false
+	return below(v, func(node any) bool {
+		switch n := node.(type) {
+		case *ast.AssignExpression:
+			return c.mentioned(n.Left)
+		case *ast.UnaryExpression:
+			changes := n.Operator == token.INCREMENT || n.Operator == token.DECREMENT || n.Operator == token.DELETE
+			return changes && c.mentioned(n.Operand)
+		case *ast.ForIntoExpression:
+			return c.mentioned(n.Expression)
 		}
-		if v.CanInterface() && c.assigns(v.Interface()) {
-			return true
-		}
-		return c.assigned(v.Elem())
-	}
-	switch v.Kind() {
-	case reflect.Struct:
-		for i := range v.NumField() {
-			if v.Type().Field(i).Name != "DeclarationList" && c.assigned(v.Field(i)) { // it repeats the body
-				return true
-			}
-		}
-	case reflect.Slice:
-		for i := range v.Len() {
-			if c.assigned(v.Index(i)) {
-				return true
-			}
-		}
-	}
-	return false
+		return false
+	})
 }
 
-// assigns says whether a node is itself such an assignment.
-func (c *constants) assigns(node any) bool {
-	switch n := node.(type) {
-	case *ast.AssignExpression:
-		return c.mentions(reflect.ValueOf(n.Left))
-	case *ast.UnaryExpression:
-		changes := n.Operator == token.INCREMENT || n.Operator == token.DECREMENT || n.Operator == token.DELETE
-		return changes && c.mentions(reflect.ValueOf(n.Operand))
-	case *ast.ForIntoExpression:
-		return c.mentions(reflect.ValueOf(n.Expression))
-	}
-	return false
+// mentioned says whether a bound name stands anywhere in an expression.
+func (c *constants) mentioned(e ast.Expression) bool {
+	return below(reflect.ValueOf(e), func(node any) bool {
+		id, ok := node.(*ast.Identifier)
+		return ok && c.bound[id.Name.String()]
+	})
 }
 
-// mentions says whether a bound name stands anywhere below a node.
-func (c *constants) mentions(v reflect.Value) bool {
+// below says whether a node of the syntax tree, or one below it, is a hit.
+func below(v reflect.Value, hit func(node any) bool) bool {
 	switch v.Kind() {
 	case reflect.Interface, reflect.Pointer:
-		if v.IsNil() {
-			return false
-		}
-		if id, ok := v.Interface().(*ast.Identifier); ok {
-			return c.bound[id.Name.String()]
-		}
-		return c.mentions(v.Elem())
+		return !v.IsNil() && (hit(v.Interface()) || below(v.Elem(), hit))
 	case reflect.Struct:
 		for i := range v.NumField() {
-			if c.mentions(v.Field(i)) {
+			if v.Type().Field(i).Name != "DeclarationList" && below(v.Field(i), hit) { // it repeats the body
 				return true
 			}
 		}
 	case reflect.Slice:
 		for i := range v.Len() {
-			if c.mentions(v.Index(i)) {
+			if below(v.Index(i), hit) {
 				return true
 			}
 		}

@@ -34,6 +34,19 @@ func prepared(t *testing.T) *sandbox {
 	return s
 }
 
+// fill commits records 1 to last, and returns all that the service holds then.
+func (s *sandbox) fill(c *client.Client, last int, msg string) map[int]string {
+	s.t.Helper()
+	records := map[int]string{0: "before"}
+	for id := 1; id <= last; id++ {
+		if _, err := c.Do(s.t.Context(), put(id, msg)); err != nil {
+			s.t.Fatal(err)
+		}
+		records[id] = msg
+	}
+	return records
+}
+
 // mount puts a file system under the node's directory, with what was there.
 func (s *sandbox) mount(args ...string) {
 	s.t.Helper()
@@ -136,13 +149,7 @@ func TestFaultDiskGone(t *testing.T) {
 	defer c.Close()
 	n := s.start()
 	n.open(c)
-	acked := map[int]string{0: "before"}
-	for id := 1; id <= 20; id++ {
-		if _, err := c.Do(t.Context(), put(id, "kept")); err != nil {
-			t.Fatal(err)
-		}
-		acked[id] = "kept"
-	}
+	acked := s.fill(c, 20, "kept")
 	dir, err := os.Open(s.home())
 	if err != nil {
 		t.Fatal(err)
@@ -204,13 +211,7 @@ func TestFaultOpenFiles(t *testing.T) {
 			t.Fatal("more sessions than file descriptors")
 		}
 	}
-	acked := map[int]string{0: "before"}
-	for id := 1; id <= 40; id++ {
-		if _, err := c.Do(t.Context(), put(id, strings.Repeat("x", 2000))); err != nil {
-			t.Fatal(err)
-		}
-		acked[id] = strings.Repeat("x", 2000)
-	}
+	acked := s.fill(c, 40, strings.Repeat("x", 2000))
 	chunks, err := filepath.Glob(filepath.Join(s.home(), "ledger", "*.committed"))
 	if err != nil || len(chunks) < 3 {
 		t.Errorf("%d chunks were closed meanwhile (%v)", len(chunks), err)
@@ -340,13 +341,7 @@ func TestFaultEditedRaft(t *testing.T) {
 		c := s.client()
 		n := s.start()
 		n.open(c)
-		acked := map[int]string{0: "before"}
-		for id := 1; id <= 5; id++ {
-			if _, err := c.Do(t.Context(), put(id, "kept")); err != nil {
-				t.Fatal(err)
-			}
-			acked[id] = "kept"
-		}
+		acked := s.fill(c, 5, "kept")
 		saved := s.save(t)
 		for _, path := range paths {
 			damage(t, path, step)
