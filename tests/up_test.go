@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"chancery/kv/writeset"
 )
 
 // sandbox is a service run by `chancery up` in a temporary directory.
@@ -238,11 +240,12 @@ func TestREADME(t *testing.T) {
 	}
 	setup := "TX=" + m[1] + "\n" + strings.Join(strings.Split(blocks[0], "\n")[:2], "\n") + "\n"
 	out = s.sh(setup + blocks[1])
-	for _, want := range []string{"the receipt is good", "service Open", "private tables, encrypted"} {
+	for _, want := range []string{"the receipt is good", "service Open", "private tables, encrypted", "service      Open, created at 2.1", "a node runs here, process"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in:\n%s", want, out)
 		}
 	}
+	s.status(m[1])
 	certificate := s.sh("cat workspace/sandbox_common/service_cert.pem")
 	for name, end := range map[string]func(){"Ctrl-C": s.interrupt, "kill -9": s.kill} {
 		end()
@@ -256,6 +259,45 @@ func TestREADME(t *testing.T) {
 		s.sh(setup + "bin/chancery receipt verify receipt.json --service-cert $W/service_cert.pem\nbin/chancery receipt get $TX -o again.json\nbin/chancery receipt verify again.json --service-cert $W/service_cert.pem")
 	}
 	t.Run("every byte of a receipt counts", func(t *testing.T) { s.mutateReceipt(t) })
+}
+
+// status reads where the service stands as a script does; tx is committed.
+func (s *sandbox) status(tx string) {
+	s.t.Helper()
+	var got struct {
+		URL  string `json:"url"`
+		Node struct {
+			ID, State, Status string
+			Primary           bool
+			Expires           time.Time `json:"certificate_expires"`
+		}
+		Service struct {
+			Status  string
+			Expires time.Time `json:"certificate_expires"`
+		}
+		View             uint64
+		Commit, Platform string
+		Version          struct{ Chancery, CCF string }
+	}
+	out := s.sh("bin/chancery status -o json")
+	if err := json.Unmarshal([]byte(out), &got); err != nil {
+		s.t.Fatalf("%v\n%s", err, out)
+	}
+	committed, err := writeset.ParseTxID(got.Commit)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	wrote, err := writeset.ParseTxID(tx)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	soon := time.Now().AddDate(0, 0, 80)
+	if got.URL != "https://127.0.0.1:"+s.port || len(got.Node.ID) != 64 || got.Node.State != "PartOfNetwork" || got.Node.Status != "Trusted" ||
+		!got.Node.Primary || got.Service.Status != "Open" || got.View != committed.View || committed.Seqno < wrote.Seqno ||
+		got.Platform != "Insecure_Virtual" || got.Version.Chancery == "" || got.Version.CCF != "ccf-7.0.2" ||
+		got.Node.Expires.Before(soon) || got.Service.Expires.Before(soon) {
+		s.t.Errorf("after %s: %s", tx, out)
+	}
 }
 
 // mutateReceipt replaces each byte of the receipt and has the program refuse it.

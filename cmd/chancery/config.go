@@ -27,7 +27,7 @@ func checkConfig(ctx context.Context, s streams, file string) error {
 		for _, w := range cfg.Warnings {
 			fmt.Fprintln(s.out, "note:", w)
 		}
-		err = cfg.CheckFiles()
+		err = cfg.CheckFiles("")
 	}
 	var invalid *config.InvalidError
 	if errors.As(err, &invalid) {

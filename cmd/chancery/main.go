@@ -2,6 +2,8 @@
 // and is the tool of its members, operators, developers and auditors.
 //
 //	chancery up                      a one-node service on this machine
+//	chancery status                  where a node and its service stand
+//	chancery doctor FILE             what is wrong with a node's surroundings
 //	chancery app build|deploy        an application
 //	chancery gov propose|vote|show   governance, with a member's key
 //	chancery tx status|wait          a transaction's fate

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 )
 
 // InputFile is a file that the configuration says is to be read.
@@ -49,11 +50,16 @@ func (c *Config) InputFiles() []InputFile {
 }
 
 // CheckFiles opens every input file, and reports those that are missing, are
-// directories or cannot be read, as an *InvalidError.
-func (c *Config) CheckFiles() error {
+// directories or cannot be read, as an *InvalidError. Names are taken from dir, where
+// the node is started; "" is the present directory.
+func (c *Config) CheckFiles(dir string) error {
 	var p problems
 	for _, f := range c.InputFiles() {
-		if reason := unreadable(f.Name); reason != "" {
+		name := f.Name
+		if !filepath.IsAbs(name) {
+			name = filepath.Join(dir, name)
+		}
+		if reason := unreadable(name); reason != "" {
 			p.add(f.Key, "%s %s", f.Name, reason)
 		}
 	}

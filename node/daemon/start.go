@@ -60,7 +60,7 @@ func start(o options, stdout io.Writer, app *server.App) int {
 	if hardening != nil {
 		log.Info("process hardening is not complete", "err", hardening)
 	}
-	if err := cfg.CheckFiles(); err != nil {
+	if err := cfg.CheckFiles(""); err != nil {
 		return fail(log, err)
 	}
 	return withPIDFile(log, cfg.OutputFiles.PIDFile, func() int { return serve(log, cfg, app) })

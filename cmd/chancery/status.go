@@ -1,0 +1,239 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"chancery/client"
+	"chancery/server/api"
+)
+
+// expiresSoon is how long before its end a certificate is remarked upon.
+const expiresSoon = 14 * 24 * time.Hour
+
+// nodeStatus is what `chancery status -o json` prints. Times are RFC 3339, UTC.
+type nodeStatus struct {
+	URL     string        `json:"url"`
+	Node    statusNode    `json:"node"`
+	Service statusService `json:"service"`
+	// View and Commit are the consensus view and the last committed transaction;
+	// Signed is the seqno of the last signature.
+	View     uint64        `json:"view"`
+	Commit   string        `json:"commit"`
+	Signed   uint64        `json:"last_signed_seqno"`
+	Platform string        `json:"platform"`
+	Version  statusVersion `json:"version"`
+	Notes    []string      `json:"notes,omitempty"`
+}
+
+type statusNode struct {
+	ID         string    `json:"id"`
+	State      string    `json:"state"`
+	Status     string    `json:"status"`
+	Primary    bool      `json:"primary"`
+	PrimaryID  string    `json:"primary_id,omitempty"`
+	StopNotice bool      `json:"stop_notice"`
+	Expires    time.Time `json:"certificate_expires"`
+}
+
+type statusService struct {
+	Status     string    `json:"status"`
+	CreatedAt  string    `json:"create_txid,omitempty"`
+	Recoveries uint64    `json:"recovery_count"`
+	Expires    time.Time `json:"certificate_expires"`
+}
+
+type statusVersion struct {
+	Chancery string `json:"chancery"`
+	CCF      string `json:"ccf"`
+}
+
+func newStatus(s streams) *cobra.Command {
+	var t target
+	var output string
+	c := &cobra.Command{
+		Use:   "status",
+		Short: "Say where a node and its service stand",
+		Long: `Asks a node for its state, its service's, the consensus view and the last commit, when
+the certificates end, the platform and the versions. -o json prints them for scripts.`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := checkOutput(output); err != nil {
+				return err
+			}
+			service, err := t.connect()
+			if err != nil {
+				return err
+			}
+			defer service.Close()
+			status, err := readStatus(c.Context(), service, time.Now())
+			if err != nil {
+				return err
+			}
+			status.URL = t.url
+			if output == outputJSON {
+				return printJSON(s, status)
+			}
+			status.print(s)
+			return nil
+		},
+	}
+	t.flags(c)
+	outputFlag(c, &output)
+	return c
+}
+
+// readStatus asks the node.
+func readStatus(ctx context.Context, c *client.Client, now time.Time) (*nodeStatus, error) {
+	var state api.State
+	var version api.Version
+	var network api.Network
+	var commit api.Commit
+	var self api.Node
+	var own api.SelfSigned
+	for path, into := range map[string]any{
+		"/node/state": &state, "/node/version": &version, "/node/network": &network, "/node/commit": &commit,
+		"/node/network/nodes/self": &self, "/node/self_signed_certificate": &own,
+	} {
+		if err := c.Get(ctx, path, nil, into); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	out := &nodeStatus{
+		Node:    statusNode{ID: state.NodeID, State: state.State, Status: self.Status, Primary: self.Primary, StopNotice: state.StopNotice},
+		Service: statusService{Status: network.ServiceStatus, Recoveries: network.RecoveryCount},
+		Commit:  commit.TransactionID, Signed: state.LastSignedSeqno,
+		Version: statusVersion{Chancery: version.ChanceryVersion, CCF: version.CCFVersion},
+	}
+	if network.CurrentServiceCreateTxID != nil {
+		out.Service.CreatedAt = *network.CurrentServiceCreateTxID
+	}
+	if network.CurrentView != nil {
+		out.View = *network.CurrentView
+	}
+	if network.PrimaryID != nil {
+		out.Node.PrimaryID = *network.PrimaryID
+	}
+	var err error
+	if out.Service.Expires, err = certificateEnd(network.ServiceCertificate); err != nil {
+		return nil, fmt.Errorf("the service's certificate: %w", err)
+	}
+	if out.Node.Expires, err = certificateEnd(own.Certificate); err != nil {
+		return nil, fmt.Errorf("the node's certificate: %w", err)
+	}
+	if out.Platform, err = platformOf(ctx, c); err != nil {
+		return nil, err
+	}
+	out.remark(now)
+	return out, nil
+}
+
+// platformOf is the format of the node's evidence, "" where it has none yet.
+func platformOf(ctx context.Context, c *client.Client) (string, error) {
+	var quote api.Quote
+	err := c.Get(ctx, "/node/quotes/self", nil, &quote)
+	var refused *client.Error
+	if errors.As(err, &refused) && refused.Status == http.StatusNotFound {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("/node/quotes/self: %w", err)
+	}
+	return quote.Format, nil
+}
+
+func certificateEnd(pem string) (time.Time, error) {
+	cert, err := client.ParseCertificate([]byte(pem))
+	if err != nil {
+		return time.Time{}, err
+	}
+	return cert.NotAfter.UTC(), nil
+}
+
+// remark notes what an operator should look at.
+func (n *nodeStatus) remark(now time.Time) {
+	note := func(format string, args ...any) { n.Notes = append(n.Notes, fmt.Sprintf(format, args...)) }
+	for _, c := range []struct {
+		whose, action string
+		ends          time.Time
+	}{
+		{"service", "set_service_certificate_validity", n.Service.Expires},
+		{"node", "set_all_nodes_certificate_validity", n.Node.Expires},
+	} {
+		if left := c.ends.Sub(now); left < 0 {
+			note("the %s's certificate has expired; members renew it with the action %s", c.whose, c.action)
+		} else if left < expiresSoon {
+			note("the %s's certificate ends in %s; members renew it with the action %s", c.whose, days(left), c.action)
+		}
+	}
+	if n.Node.StopNotice {
+		note("the node's end is announced")
+	}
+	if n.Service.Status != "Open" {
+		note("the service is %s: applications are not served", n.Service.Status)
+	}
+	if n.Platform == "Insecure_Virtual" {
+		note("the platform is virtual: it protects nothing from the host")
+	}
+}
+
+// days words a duration, rounded down.
+func days(d time.Duration) string {
+	if d < 48*time.Hour {
+		return fmt.Sprintf("%d hours", int(d.Hours()))
+	}
+	return fmt.Sprintf("%d days", int(d.Hours()/24))
+}
+
+func (n *nodeStatus) print(s streams) {
+	role := "backup"
+	if n.Node.Primary {
+		role = "primary"
+	}
+	line := func(label, format string, args ...any) {
+		fmt.Fprintf(s.out, "%-13s"+format+"\n", append([]any{label}, args...)...)
+	}
+	line("node", "%s", n.Node.ID)
+	line("", "%s, %s, %s", n.Node.State, n.Node.Status, role)
+	line("service", "%s, created at %s, recovered %d time(s)", n.Service.Status, n.Service.CreatedAt, n.Service.Recoveries)
+	line("view", "%d", n.View)
+	line("commit", "%s", n.Commit)
+	line("certificates", "service until %s, node until %s", n.Service.Expires.Format(time.RFC3339), n.Node.Expires.Format(time.RFC3339))
+	line("platform", "%s", n.Platform)
+	line("version", "chancery %s, as %s", n.Version.Chancery, n.Version.CCF)
+	for _, note := range n.Notes {
+		line("note", "%s", note)
+	}
+}
+
+// The forms of output.
+const (
+	outputText = "text"
+	outputJSON = "json"
+)
+
+func outputFlag(c *cobra.Command, output *string) {
+	c.Flags().StringVarP(output, "output", "o", outputText, "text or json")
+}
+
+func checkOutput(output string) error {
+	if output != outputText && output != outputJSON {
+		return usagef("--output is %q; use text or json", output)
+	}
+	return nil
+}
+
+func printJSON(s streams, v any) error {
+	text, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(s.out, "%s\n", text)
+	return nil
+}
