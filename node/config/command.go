@@ -77,8 +77,7 @@ type Member struct {
 // ServiceConfiguration is the service's first configuration.
 type ServiceConfiguration struct {
 	// RecoveryThreshold is the number of shares that recover the service; 0 takes the
-	// number of members that receive one. After Parse it is never 0 where members
-	// receive shares.
+	// number of members that receive one, and Parse fills that in.
 	RecoveryThreshold int64 `json:"recovery_threshold" config:"required,min=0"`
 	// MaximumNodeCertificateValidityDays bounds node certificates, in days.
 	MaximumNodeCertificateValidityDays int64 `json:"maximum_node_certificate_validity_days" config:"min=1"`

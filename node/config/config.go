@@ -53,7 +53,8 @@ type Config struct {
 	IgnoreFirstSIGTERM bool `json:"ignore_first_sigterm"`
 	// NodeToNodeMessageLimit bounds the bytes of one node-to-node message.
 	NodeToNodeMessageLimit int64 `json:"node_to_node_message_limit" config:"min=0"`
-	// HistoricalCacheSoftLimit bounds the cache of ledger entries for historical queries.
+	// HistoricalCacheSoftLimit is CCF's bound on its cache of ledger entries for historical
+	// queries. Entries are read from the ledger's files here: it has no effect.
 	HistoricalCacheSoftLimit Size `json:"historical_cache_soft_limit"`
 	// Chancery holds everything that CCF does not have.
 	Chancery Chancery `json:"chancery"`
@@ -114,7 +115,9 @@ type Logging struct {
 
 // Consensus holds the timing of replication.
 type Consensus struct {
-	// MessageTimeout is CCF's time between two appends.
+	// MessageTimeout is CCF's time between two appends. Here an append goes out when there
+	// is something to append, and a sign of life ten times per ElectionTimeout: it has no
+	// effect.
 	MessageTimeout time.Duration `json:"message_timeout"`
 	// ElectionTimeout is the time without an append after which a backup stands for election.
 	ElectionTimeout time.Duration `json:"election_timeout"`
