@@ -34,6 +34,7 @@ type auditor struct {
 	certs   map[string]*checkedCert
 	service *ecdsa.PublicKey
 	secrets secretChain
+	closed  *Checkpoint // at the end of the last closed chunk
 
 	// Signatures are verified by these goroutines; slots bounds them.
 	slots chan struct{}
@@ -68,6 +69,9 @@ func (a *auditor) step(e *Entry, at int64, first bool) error {
 	}
 	if err := a.checkFlags(e, first); err != nil {
 		return a.violation(e, err)
+	}
+	if want := a.opts.Expect; want.Seqno == e.ID.Seqno && want != e.ID {
+		return a.violation(e, fmt.Errorf("%v stands where %v is expected: %w", e.ID, want, ErrUnexpected))
 	}
 	a.report.Last, a.flagged = e.ID, e.Flags&ForceChunkAfter != 0
 	a.report.Entries++
@@ -257,16 +261,27 @@ func (a *auditor) finish(err error) error {
 	case canceled:
 		return context.Cause(a.ctx)
 	}
-	return a.checkAnchor()
+	if err := a.checkAnchor(); err != nil {
+		return err
+	}
+	a.report.Checkpoint = a.closed
+	return nil
 }
 
-// checkAnchor compares the identity in force at the end with the one demanded.
+// checkAnchor compares the ledger's end and the identity in force there with what is
+// demanded.
 func (a *auditor) checkAnchor() error {
-	fail := func(reason string) error {
-		return &CorruptError{File: a.file, Offset: a.offset, Seqno: a.report.Last.Seqno, Reason: reason, Err: ErrUntrusted}
+	fail := func(reason string, err error) error {
+		return &CorruptError{File: a.file, Offset: a.offset, Seqno: a.report.Last.Seqno, Reason: reason, Err: err}
 	}
-	if a.report.Signatures == 0 {
-		return fail("the ledger holds no signature")
+	signed := a.report.LastSigned
+	switch {
+	case signed.Seqno == 0:
+		return fail("the ledger holds no signature", ErrUntrusted)
+	case signed.Seqno < a.opts.To:
+		return fail(fmt.Sprintf("the ledger is signed through %v, and was to be audited through seqno %d", signed, a.opts.To), ErrUnexpected)
+	case signed.Seqno < a.opts.Expect.Seqno && (a.opts.To == 0 || a.opts.To >= a.opts.Expect.Seqno):
+		return fail(fmt.Sprintf("the ledger is signed through %v, and does not hold %v: an older copy", signed, a.opts.Expect), ErrUnexpected)
 	}
 	if a.opts.Service == nil {
 		return nil
@@ -276,7 +291,7 @@ func (a *auditor) checkAnchor() error {
 		return fmt.Errorf("the service certificate: %w", err)
 	}
 	if !key.Equal(a.service) {
-		return fail("the ledger is of another service than the certificate's")
+		return fail("the ledger is of another service than the certificate's", ErrUntrusted)
 	}
 	return nil
 }

@@ -180,8 +180,9 @@ func (e *Entry) Leaf() Digest { return e.leaf }
 // Size returns the entry's size in bytes, header included.
 func (e *Entry) Size() int { return len(e.Raw) }
 
-// HasPrivate reports whether the entry has a private domain.
-func (e *Entry) HasPrivate() bool { return e.publicEnd < len(e.Raw) }
+// PrivateSize returns the size of the encrypted private domain in bytes, 0 if there is
+// none.
+func (e *Entry) PrivateSize() int { return len(e.Raw) - e.publicEnd }
 
 // Open authenticates the entry under the secret in force at its seqno, and returns
 // the entry's whole write set: Public, and the writes to private maps. The error is

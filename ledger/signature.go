@@ -83,7 +83,7 @@ func ParseSignature(e *Entry) (*Signature, error) {
 }
 
 func (s *Signature) parse(e *Entry) error {
-	if e.HasPrivate() {
+	if e.PrivateSize() > 0 {
 		return errors.New("it has a private domain")
 	}
 	modern := e.Type == WriteSetWithEvidenceAndClaims

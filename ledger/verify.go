@@ -24,6 +24,16 @@ type VerifyOptions struct {
 	Secrets *Secrets
 	// CommittedOnly passes over chunks whose name does not end in ".committed".
 	CommittedOnly bool
+	// Checkpoint is where an earlier audit ended: this one begins behind it. The chunks
+	// before need not be there any more.
+	Checkpoint *Checkpoint
+	// From and To are seqnos, 0 for none. Before From, everything is checked but the
+	// signatures themselves, which is what takes long; those behind vouch for it. The
+	// audit ends with the first signature at To or behind it, which there must be.
+	From, To uint64
+	// Expect is a transaction that must be there, signed: whoever holds a receipt of it
+	// can tell an older copy of the ledger from the newest.
+	Expect TxID
 	// Progress is called now and then, with bytes, from the calling goroutine.
 	Progress func(done, total int64)
 	// Workers is how many signatures are verified at a time; 0: one per core.
@@ -46,6 +56,11 @@ type Report struct {
 	LastSigned     TxID   // the last signature: what is before it is authentic
 	Root           Digest // that it signs
 	Unsigned       int    // entries behind it, which nothing vouches for
+	Unchecked      int    // signatures before VerifyOptions.From
+
+	// Checkpoint is the end of the last closed chunk, for the next audit; nil where there
+	// is none or the ledger is not good.
+	Checkpoint *Checkpoint
 
 	Services []ServiceIdentity // in the order of their lives
 	Tail     *Tail             // a torn end of the open chunk, or nil
@@ -73,6 +88,10 @@ type Finding struct {
 // somebody whom the governance tables or VerifyOptions.Service do not name.
 var ErrUntrusted = errors.New("not signed by whom it should be")
 
+// ErrUnexpected is wrapped by Verify's error when a ledger is good in itself, but not
+// the one that VerifyOptions.Checkpoint, Expect or To speak of: an older copy, or a fork.
+var ErrUnexpected = errors.New("it is not the ledger that is expected")
+
 // Verify audits the ledger in dirs, from its first transaction on, in one pass with
 // memory that does not grow with it. A committed chunk that several directories hold
 // is read from the first of them.
@@ -91,6 +110,9 @@ var ErrUntrusted = errors.New("not signed by whom it should be")
 func Verify(ctx context.Context, fsys durable.FS, dirs []string, opts VerifyOptions) (*Report, error) {
 	a := newAuditor(ctx, opts)
 	err := a.readAll(fsys, dirs)
+	if errors.Is(err, errReached) {
+		err = nil
+	}
 	err = a.finish(err)
 	return &a.report, err
 }
@@ -100,6 +122,15 @@ func (a *auditor) readAll(fsys durable.FS, dirs []string) error {
 	files, err := chunksToVerify(fsys, dirs, a.opts.CommittedOnly)
 	if err != nil {
 		return err
+	}
+	if c := a.opts.Checkpoint; c != nil {
+		if err := a.resume(c); err != nil {
+			return err
+		}
+		if files, err = c.behind(files, dirs[0]); err != nil {
+			return err
+		}
+		a.closed = c
 	}
 	if a.total, err = totalSize(fsys, files); err != nil {
 		return err
@@ -188,6 +219,9 @@ func (a *auditor) readFile(fsys durable.FS, f chunkFile, isLast bool) (err error
 	if err == nil && r.frame.complete() && a.report.LastSigned != a.report.Last {
 		err = &CorruptError{File: f.path, Offset: a.offset, Seqno: a.report.Last.Seqno, Reason: "the chunk does not end in a signature"}
 	}
+	if err == nil && r.frame.complete() {
+		a.closed = a.checkpoint()
+	}
 	return err
 }
 
@@ -236,8 +270,14 @@ func (a *auditor) readEntries(r *chunkReader) error {
 			return err
 		}
 		a.advance(int64(e.Size()))
+		if a.opts.To != 0 && a.report.LastSigned.Seqno >= a.opts.To {
+			return errReached
+		}
 	}
 }
+
+// errReached ends the reading at VerifyOptions.To.
+var errReached = errors.New("the audit has come as far as it should")
 
 // tail judges why the reading of an open chunk stopped.
 func (a *auditor) tail(r *chunkReader, cause CorruptError) error {

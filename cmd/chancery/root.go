@@ -147,6 +147,19 @@ func exactly(names ...string) cobra.PositionalArgs {
 	}
 }
 
+// between demands from least to most arguments; names says what the least ones are.
+func between(names string, least, most int) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		switch {
+		case len(args) < least:
+			return usagef("%s: %d argument(s) given", names, len(args))
+		case len(args) > most:
+			return usagef("unexpected argument %q", args[most])
+		}
+		return nil
+	}
+}
+
 // fileError turns "not found" on a file named on the command line into one line.
 func fileError(name string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {

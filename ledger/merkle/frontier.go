@@ -1,6 +1,10 @@
 package merkle
 
-import "math/bits"
+import (
+	"fmt"
+	"math/bits"
+	"slices"
+)
 
 // Frontier is a tree that only grows and only knows its root: O(log n) memory. The
 // zero Frontier is empty. Not safe for concurrent use.
@@ -42,4 +46,17 @@ func (p *Partial) Root() (Hash, error) {
 		return Hash{}, err
 	}
 	return t.Root(), nil
+}
+
+// Edge returns the perfect subtrees that the frontier consists of, large ones first:
+// one for each set bit of Size.
+func (f *Frontier) Edge() []Hash { return slices.Clone(f.edge) }
+
+// NewFrontier returns the frontier of size leaves with the given subtrees, as Edge gave
+// them. The error is ErrMalformed when there are not as many as size has bits.
+func NewFrontier(size uint64, edge []Hash) (Frontier, error) {
+	if len(edge) != bits.OnesCount64(size) {
+		return Frontier{}, fmt.Errorf("%w: %d subtrees for %d leaves", ErrMalformed, len(edge), size)
+	}
+	return Frontier{size: size, edge: slices.Clone(edge)}, nil
 }
