@@ -43,6 +43,9 @@ func (l *listener) Accept() (net.Conn, error) {
 			continue
 		}
 		c := &conn{Conn: raw, raw: raw, session: session, conns: l.conns}
+		if !l.in.opts.HTTP2 {
+			c.framing = new(framing)
+		}
 		session.extend = func() {
 			_ = raw.SetReadDeadline(time.Time{}) // fails on a dead connection, which the next read shows
 		}
@@ -65,6 +68,10 @@ type conn struct {
 	tls      *tls.Conn // nil in the clear
 	session  *Session
 	conns    *connSet
+
+	framing *framing // of HTTP/1.1; nil over HTTP/2
+	wrong   string   // what framing found: written by Read, before the answer to it
+	refusal string   // what net/http is still to read of malformed
 
 	shake sync.Once
 	ready atomic.Bool
@@ -92,7 +99,34 @@ func (c *conn) Read(p []byte) (int, error) {
 	if !c.handshake() {
 		return 0, io.EOF
 	}
-	return c.Conn.Read(p)
+	if c.wrong != "" {
+		return c.refuse(p)
+	}
+	n, err := c.Conn.Read(p)
+	if c.framing == nil || n == 0 {
+		return n, err
+	}
+	if n, c.wrong = c.framing.feed(p[:n]); c.wrong == "" {
+		return n, err
+	}
+	if c.refusal = malformed; n == 0 {
+		return c.refuse(p)
+	}
+	return n, nil
+}
+
+// malformed is a line that no request has, and the end of a header section.
+const malformed = "\x00\r\n\r\n"
+
+// refuse makes net/http refuse what it is reading, with 400: it reads malformed, then
+// the end of the connection.
+func (c *conn) refuse(p []byte) (int, error) {
+	if c.refusal == "" {
+		return 0, io.EOF
+	}
+	n := copy(p, c.refusal)
+	c.refusal = c.refusal[n:]
+	return n, nil
 }
 
 // Write writes plaintext; a client that takes nothing for the idle time is cut off.
@@ -104,7 +138,7 @@ func (c *conn) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	if status, text, ok := ownError(p); ok {
-		if _, err := c.Conn.Write(c.session.in.parserAnswer(status, text)); err != nil {
+		if _, err := c.Conn.Write(c.session.in.parserAnswer(status, text, c.wrong)); err != nil {
 			return 0, err
 		}
 		return len(p), nil
@@ -161,7 +195,11 @@ func ownError(p []byte) (status int, text string, ok bool) {
 }
 
 // parserAnswer counts a request that did not parse and returns the whole answer to it.
-func (in *iface) parserAnswer(status int, text string) []byte {
+// wrong is what framing found, "" where it was net/http that refused.
+func (in *iface) parserAnswer(status int, text, wrong string) []byte {
+	if wrong != "" && status == http.StatusBadRequest {
+		text = wrong
+	}
 	var res Response
 	if status == http.StatusRequestHeaderFieldsTooLarge {
 		in.header.Add(1)

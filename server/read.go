@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 
@@ -88,6 +89,8 @@ func (in *iface) readBody(r *http.Request) ([]byte, *api.Error) {
 	switch {
 	case n > limit:
 		return nil, in.bodyTooLarge()
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, api.Errorf(http.StatusRequestTimeout, api.InvalidInput, "The request's body did not arrive within %v", in.opts.IdleTimeout)
 	case err != nil:
 		in.parsing.Add(1)
 		text := err.Error()

@@ -133,10 +133,10 @@ func (s *Server) serve(g *gin.Context) {
 	if refusal != nil {
 		res := Response{closing: true}
 		res.setError(refusal)
-		write(g.Writer, &Request{Method: g.Request.Method}, &res)
+		write(session.writer(g), &Request{Method: g.Request.Method}, &res)
 		return
 	}
-	s.respond(ctx, g.Writer, req)
+	s.respond(ctx, session.writer(g), req)
 }
 
 // panicked answers a request whose endpoint panicked: a fault of this program, which

@@ -1,0 +1,200 @@
+package server
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+)
+
+// framing follows the requests of one HTTP/1.1 connection, and stops at the first header
+// section on whose meaning two programs could disagree. net/http is lenient in what it
+// reads: it ends lines at a bare LF, joins folded lines, takes the same length twice, and
+// lets Transfer-Encoding override Content-Length. Behind a proxy that reads otherwise,
+// each of these lets a client smuggle a request past it. CCF's parser refuses them all,
+// and so does this.
+//
+// It must agree with net/http about where a request ends, in whatever it lets pass; what
+// is no HTTP by itself (a method, a chunk's size) is left for net/http to refuse. The
+// zero value is at the start of a connection.
+type framing struct {
+	state framingState
+	left  uint64 // bytes that are left of a body or a chunk
+
+	// Of the present line:
+	line []byte // its beginning, at most lineKept bytes
+	size int    // its length so far
+	cr   bool   // it ends in a CR so far
+
+	// Of the present header section:
+	first   bool   // the request line has ended
+	tail    []byte // the last bytes of the request line, versionEnd or another
+	lengths int    // Content-Length fields
+	codings int    // Transfer-Encoding fields
+}
+
+type framingState uint8
+
+const (
+	inHeader    framingState = iota // request line and header fields
+	inBody                          // a body of known length
+	inChunkSize                     // the line before a chunk
+	inChunk                         // a chunk and its CRLF
+	inTrailer                       // header fields after the last chunk
+	unframed                        // something that net/http refuses: nothing more is looked at
+)
+
+const (
+	// lineKept is how much of a line is kept: enough for the fields that frame a body.
+	lineKept = 80
+	// versionEnd is how a request line ends whose request may have chunks.
+	versionEnd = "HTTP/1.1\r\n"
+)
+
+// feed takes bytes that were received, and says how many may be passed on, and what is
+// wrong behind them; "" says that all may.
+func (f *framing) feed(p []byte) (n int, wrong string) {
+	for n < len(p) {
+		rest := p[n:]
+		switch f.state {
+		case unframed:
+			return len(p), ""
+		case inBody, inChunk:
+			take := min(f.left, uint64(len(rest)))
+			n += int(take)
+			if f.left -= take; f.left == 0 {
+				f.bodyEnded()
+			}
+			continue
+		}
+		whole := bytes.IndexByte(rest, '\n') + 1
+		if whole > 0 {
+			rest = rest[:whole]
+		}
+		if wrong = f.take(rest, whole > 0); wrong == "" && whole > 0 {
+			wrong = f.lineEnded()
+		}
+		if wrong != "" {
+			return n, wrong
+		}
+		n += len(rest)
+	}
+	return n, ""
+}
+
+// take adds a part to the present line, which ends with it where whole is set.
+func (f *framing) take(part []byte, whole bool) string {
+	end := len(part) // without its line end
+	if whole {
+		end--
+	}
+	switch cr := bytes.IndexByte(part[:end], '\r'); {
+	case f.cr && end > 0, cr >= 0 && cr != end-1:
+		return "Missing expected LF after CR"
+	case whole && cr < 0 && !f.cr:
+		return "Missing expected CR before LF"
+	case bytes.IndexByte(part, 0) >= 0:
+		return "NUL in the header"
+	default:
+		f.cr = cr >= 0
+	}
+	if f.size == 0 && f.first && f.state != inChunkSize && (part[0] == ' ' || part[0] == '\t') {
+		return "Folded header field"
+	}
+	f.size += len(part)
+	f.line = append(f.line, part[:min(len(part), lineKept-len(f.line))]...)
+	if !f.first {
+		f.tail = append(f.tail, part[max(0, len(part)-len(versionEnd)):]...)
+		f.tail = f.tail[max(0, len(f.tail)-len(versionEnd)):]
+	}
+	return ""
+}
+
+// lineEnded looks at a whole line.
+func (f *framing) lineEnded() (wrong string) {
+	line := string(bytes.TrimSuffix(f.line, []byte("\r\n")))
+	empty, long := f.size == len("\r\n"), f.size > lineKept
+	f.line, f.size, f.cr = f.line[:0], 0, false
+	switch {
+	case f.state == inChunkSize:
+		f.chunk(line, long)
+	case empty:
+		f.headerEnded()
+	case f.state == inTrailer:
+	case f.first:
+		return f.field(line, long)
+	default:
+		f.first = true
+	}
+	return ""
+}
+
+// field notes what a header field says of the body.
+func (f *framing) field(line string, long bool) string {
+	name, value, _ := strings.Cut(line, ":")
+	value = strings.Trim(value, " \t")
+	switch strings.ToLower(name) {
+	case "content-length":
+		f.lengths++
+		n, err := strconv.ParseUint(value, 10, 63)
+		switch {
+		case f.lengths > 1:
+			return "Content-Length already present"
+		case f.codings > 0:
+			return "Content-Length can't be present with Transfer-Encoding"
+		case err != nil || long:
+			return "Invalid character in Content-Length"
+		}
+		f.left = n
+	case "transfer-encoding":
+		f.codings++
+		switch {
+		case f.lengths > 0:
+			return "Transfer-Encoding can't be present with Content-Length"
+		case f.codings > 1 || string(f.tail) != versionEnd || !strings.EqualFold(value, "chunked") || long:
+			return "Request has invalid `Transfer-Encoding`"
+		}
+	}
+	return ""
+}
+
+// headerEnded begins what follows a header section, or the trailers.
+func (f *framing) headerEnded() {
+	switch {
+	case f.state == inTrailer:
+		f.restart()
+	case !f.first:
+		f.state = unframed // net/http takes no empty line before a request
+	case f.codings > 0:
+		f.state = inChunkSize
+	case f.left > 0:
+		f.state = inBody
+	default:
+		f.restart()
+	}
+}
+
+// chunk begins the chunk that a line announces. A size that is none ends the
+// connection in net/http.
+func (f *framing) chunk(line string, long bool) {
+	size, _, _ := strings.Cut(line, ";")
+	n, err := strconv.ParseUint(strings.TrimRight(size, " \t"), 16, 60)
+	switch {
+	case err != nil || long:
+		f.state = unframed
+	case n == 0:
+		f.state = inTrailer
+	default:
+		f.state, f.left = inChunk, n+uint64(len("\r\n"))
+	}
+}
+
+func (f *framing) bodyEnded() {
+	if f.state == inChunk {
+		f.state = inChunkSize
+		return
+	}
+	f.restart()
+}
+
+// restart is at the start of the next request.
+func (f *framing) restart() { *f = framing{line: f.line[:0], tail: f.tail[:0]} }
