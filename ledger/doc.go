@@ -118,6 +118,28 @@
 // flags, so that all nodes hold the same files. The suffixes .recovery and .ignored
 // mark files that do not count.
 //
+// # Snapshot file
+//
+// A snapshot holds all maps as of the signature transaction at seqno S, and is named
+// snapshot_S_E while its evidence, transaction E, is not committed, and
+// snapshot_S_E.committed afterwards. The body has an entry's layout, with the type 1, a
+// view of zero and the snapshot bit in the IV, and this public domain:
+//
+//	u8     type = 1
+//	u64    version = S
+//	u64    max_conflict_version = 0
+//	u64‖[32]   leaf of entry S
+//	u64‖u64×n  first seqno of each view from 1 on
+//	…      the public maps, by name:
+//	       u64‖name, u64 version, u64 length of what follows, and for each key
+//	       u64‖key, zeros to a multiple of 8, u64 (8 + length of the value)‖u64 version‖
+//	       value, zeros to a multiple of 8
+//
+// The private domain holds the private maps, encrypted with the secret in force at S.
+// Behind the body stands, to the end of the file, the receipt of transaction E, COSE or
+// (until CCF 6) JSON. E carries the SHA-256 of the body as its claims digest and in
+// public:ccf.internal.snapshot_evidence ([ParseSnapshot], [Snapshot.VerifyReceipt]).
+//
 // # Writing, and what survives
 //
 // [Dir.AppendSigned] gets whole signed spans, each of which is one write. It does not

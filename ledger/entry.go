@@ -113,7 +113,7 @@ func (e *Entry) parsePublic(b []byte) error {
 		return malformed("public domain of %d bytes", len(b))
 	}
 	e.Type = EntryType(b[0])
-	if e.Type == Snapshot || e.Type > WriteSetWithEvidenceAndClaims {
+	if e.Type == snapshotType || e.Type > WriteSetWithEvidenceAndClaims {
 		return malformed("entry type %d", e.Type)
 	}
 	if version := binary.LittleEndian.Uint64(b[1:]); version != e.ID.Seqno {

@@ -34,7 +34,7 @@ type EntryType uint8
 // The entry types. This package writes WriteSetWithEvidenceAndClaims only.
 const (
 	WriteSet                      EntryType = 0
-	Snapshot                      EntryType = 1 // in snapshot files, never in a ledger
+	snapshotType                  EntryType = 1 // in snapshot files, never in a ledger
 	WriteSetWithClaims            EntryType = 2
 	WriteSetWithEvidence          EntryType = 3
 	WriteSetWithEvidenceAndClaims EntryType = 4
