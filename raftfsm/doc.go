@@ -42,6 +42,16 @@
 // fsynced: Raft's log holds it durably until it is compacted, which happens only
 // behind fsynced chunks).
 //
+// # Several nodes
+//
+// [Peers] carries Raft's messages over mutual TLS 1.3, each side's certificate judged
+// by the service. [Replica.Reconcile] leads Raft's configuration to the wanted set of
+// nodes, one safe step at a time; a new node has no vote before it has caught up. One
+// whose missing records are gone from the primary's log is sent the ledger's signed
+// entries, and believes each of them only after checking it as at start: the tag with
+// the ledger secret, each signature's root against its own tree. [Replica.Transfer]
+// hands the primary's role over with nothing in flight.
+//
 // # Stores
 //
 // The host may change a file under a running node, so nothing that was written

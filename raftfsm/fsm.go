@@ -35,6 +35,7 @@ func (f *fsm) Apply(l *raft.Log) any {
 		if err := r.settleOwn(h.last); err != nil {
 			return r.fatal(l.Index, err)
 		}
+		r.reached(l.Index)
 		return nil
 	}
 	b, err := decodeBatch(l.Data)
@@ -47,6 +48,7 @@ func (f *fsm) Apply(l *raft.Log) any {
 	if err := r.take(b); err != nil {
 		return r.fatal(l.Index, err)
 	}
+	r.reached(l.Index)
 	return nil
 }
 

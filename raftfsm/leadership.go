@@ -72,8 +72,12 @@ func (r *Replica) lead(view uint64) {
 	if view <= r.burnt || view == r.view {
 		return
 	}
+	// Whatever was applied behind the last signature can't become part of the history
+	// any more: every later view begins at the signature too.
 	r.discardAfter(r.committed.Seqno)
+	r.applied = r.committed
 	r.view = view
+	r.acks.forget()
 	r.handed, r.handedTo = nil, r.committed.Seqno
 	r.lastSigned, r.signFor = r.committed.Seqno, 0
 	r.publish()
@@ -116,11 +120,21 @@ func (r *Replica) Leader() string {
 // Term returns Raft's current term.
 func (r *Replica) Term() uint64 { return r.raft.CurrentTerm() }
 
-// Members returns the ids and addresses of Raft's latest configuration, voters first.
-func (r *Replica) Members() ([]raft.Server, uint64, error) {
+// Elect makes the only voter of a configuration stand for election at once instead of
+// after a timeout: nobody else could be the primary. It does nothing elsewhere.
+func (r *Replica) Elect() {
 	f := r.raft.GetConfiguration()
-	if err := f.Error(); err != nil {
-		return nil, 0, fmt.Errorf("reading Raft's configuration: %w", err)
+	if f.Error() != nil {
+		return
 	}
-	return f.Configuration().Servers, f.Index(), nil
+	servers := f.Configuration().Servers
+	if len(servers) != 1 || string(servers[0].ID) != r.cfg.ID || r.raft.State() != raft.Follower {
+		return
+	}
+	// A message to itself, as from a primary that hands over; where it fails the timeout
+	// does the same a little later.
+	req := &raft.TimeoutNowRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(r.cfg.ID), Addr: []byte(r.cfg.Address)}}
+	if err := r.acks.TimeoutNow(servers[0].ID, r.cfg.Address, req, &raft.TimeoutNowResponse{}); err != nil {
+		r.cfg.Log.Debug("standing for election after the timeout", "err", err)
+	}
 }

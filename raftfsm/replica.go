@@ -56,7 +56,12 @@ type Config struct {
 	// NextSecret returns the ledger secret that seals everything behind a
 	// transaction with these writes, nil when they don't change it.
 	NextSecret func(TxID, writeset.WriteSet) (*ledger.Secret, error)
-	// Transport carries Raft's messages; Address is this node's on it.
+	// KnownSecrets is the seqno through which Secrets holds what committed history says:
+	// a rollback never forgets one that comes into force up to there. A node that joins
+	// is given them all beforehand.
+	KnownSecrets uint64
+	// Transport carries Raft's messages and must have pre-votes; Address is this node's
+	// on it. The replica closes it.
 	Transport raft.Transport
 	Address   raft.ServerAddress
 	// ElectionTimeout is CCF's consensus.election_timeout.
@@ -100,9 +105,11 @@ type sealed struct {
 
 // Replica is one node's copy of the service's history.
 type Replica struct {
-	cfg  Config
-	raft *raft.Raft
-	log  *logStore
+	cfg    Config
+	raft   *raft.Raft
+	log    *logStore
+	stored *snapshotStore
+	acks   *ackTransport
 
 	wake    chan struct{} // capacity 1: the sequencer has something to look at
 	futures chan raft.ApplyFuture
@@ -136,6 +143,9 @@ type Replica struct {
 	burnt      uint64 // last view in which this node led and ceased to
 	diskFull   bool
 	drained    bool // no admission: the node stops
+
+	transferring bool         // no admission: the primary's role is being handed over
+	records      []recordMark // which position each of the last Raft records reached
 
 	position atomic.Pointer[Position]
 	counters counters
@@ -217,7 +227,7 @@ func Bootstrap(cfg Config) error {
 // Open replays the ledger files into the store and starts Raft. Run must follow.
 func Open(ctx context.Context, cfg Config) (*Replica, error) {
 	r := &Replica{
-		cfg: cfg, tree: merkle.New(), wake: make(chan struct{}, 1),
+		cfg: cfg, tree: merkle.New(), wake: make(chan struct{}, 1), acks: newAckTransport(cfg.Transport, cfg.Now),
 		futures: make(chan raft.ApplyFuture, maxInFlight), halted: make(chan struct{}),
 	}
 	r.tree.Append(merkle.Hash{}) // leaf 0
@@ -229,15 +239,18 @@ func Open(ctx context.Context, cfg Config) (*Replica, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening Raft's stores: %w", err)
 	}
-	r.log = stores.log
+	r.log, r.stored = stores.log, stores.snapshots
 	stores.log.halt, stores.stable.halt = r.halts, r.halts
 	if cfg.Stored != nil {
 		stores.log.stored, stores.log.now = cfg.Stored, cfg.Now
 	}
-	rf, err := raft.NewRaft(raftConfig(cfg), (*fsm)(r), stores.log, stores.stable, stores.snapshots, cfg.Transport)
+	if err := r.recall(); err != nil {
+		return nil, errors.Join(err, stores.close())
+	}
+	stores.snapshots.export = r.export
+	rf, err := raft.NewRaft(raftConfig(cfg), (*fsm)(r), stores.log, stores.stable, stores.snapshots, r.acks)
 	if err != nil {
-		stores.close()
-		return nil, fmt.Errorf("starting Raft: %w", err)
+		return nil, errors.Join(fmt.Errorf("starting Raft: %w", err), stores.close())
 	}
 	r.raft = rf
 	return r, nil
@@ -249,13 +262,14 @@ func raftConfig(cfg Config) *raft.Config {
 	c.LocalID = raft.ServerID(cfg.ID)
 	half := max(cfg.ElectionTimeout/2, minTimeout)
 	c.HeartbeatTimeout, c.ElectionTimeout = half, half
-	c.LeaderLeaseTimeout = max(half/2, minTimeout/2)
+	c.LeaderLeaseTimeout = half // a primary that was frozen for less goes on
 	c.CommitTimeout = commitTimeout
 	c.MaxAppendEntries = 64
 	c.SnapshotThreshold = compactAfter
 	c.SnapshotInterval = compactEvery
 	c.TrailingLogs = trailingLogs
-	c.ShutdownOnRemove = true
+	c.NoSnapshotRestoreOnStart = true // see recall
+	c.ShutdownOnRemove = false        // the node decides when it ends
 	c.NoLegacyTelemetry = true
 	c.Logger = newRaftLogger(cfg.Log)
 	return c

@@ -310,14 +310,17 @@ func TestReopenAfterCompaction(t *testing.T) {
 	}
 }
 
-// eventually waits for a condition, for as long as the test may run.
+// eventually waits for a condition.
 func eventually(t *testing.T, what func() bool) {
 	t.Helper()
+	late := time.After(30 * time.Second)
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for !what() {
 		select {
 		case <-tick.C:
+		case <-late:
+			t.Fatal("it does not happen")
 		case <-t.Context().Done():
 			t.Fatal("the test ended first")
 		}

@@ -86,9 +86,12 @@ func (r *Replica) drain() error {
 			return err
 		}
 		r.mu.Lock()
-		done := r.committed.Seqno >= target || r.view == 0
+		done, leads := r.committed.Seqno >= target, r.view != 0
 		r.mu.Unlock()
-		if done {
+		if done && leads {
+			r.handOver()
+		}
+		if done || !leads {
 			return nil
 		}
 		select {
@@ -99,6 +102,24 @@ func (r *Replica) drain() error {
 			return nil
 		case <-r.wake:
 		}
+	}
+}
+
+// handOver makes another voter the primary, where there is one: its election is over
+// sooner than one that waits for this node's silence.
+func (r *Replica) handOver() {
+	m, err := r.Membership()
+	if err != nil {
+		return
+	}
+	next := r.successor(m)
+	if next == nil {
+		return
+	}
+	r.cfg.Log.Info("handing over the primary's role", "to", next.ID)
+	f := r.raft.LeadershipTransferToServer(raft.ServerID(next.ID), raft.ServerAddress(next.Address))
+	if err := f.Error(); err != nil {
+		r.cfg.Log.Warn("the primary's role was not handed over", "err", err)
 	}
 }
 

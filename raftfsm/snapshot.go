@@ -1,13 +1,16 @@
 package raftfsm
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"sync"
 
 	"github.com/hashicorp/raft"
@@ -19,10 +22,17 @@ import (
 // A Raft snapshot of ours says how far the ledger files reach and carries the
 // entries behind their last signature, so that Raft's log can be compacted:
 //
-//	{"committed":"2.17","leaf":"<hex>"} newline, then the unsigned entries as one batch (or nothing)
+//	{"committed":"2.17","leaf":"<hex>","tail":<bytes>} newline
+//	the applied entries behind the signature as one batch of so many bytes (or nothing)
+//
+// On its way to a follower the signed entries of the ledger files go along behind it,
+// back to back ("from" and "through" say which), for the follower has none of them.
 type snapshotHead struct {
 	Committed string `json:"committed"`
 	Leaf      []byte `json:"leaf"`
+	Tail      int    `json:"tail"`
+	From      uint64 `json:"from,omitempty"`
+	Through   uint64 `json:"through,omitempty"`
 }
 
 // capture is what Snapshot takes under the lock and Persist writes without it.
@@ -56,9 +66,9 @@ func (f *fsm) Snapshot() (raft.FSMSnapshot, error) {
 func (c *capture) Persist(sink raft.SnapshotSink) error {
 	err := c.r.cfg.Ledger.Sync()
 	if err == nil {
-		var head []byte
-		if head, err = json.Marshal(c.head); err == nil {
-			_, err = sink.Write(append(append(head, '\n'), c.tail...))
+		var data []byte
+		if data, err = c.encode(); err == nil {
+			_, err = sink.Write(data)
 		}
 	}
 	if err != nil {
@@ -67,52 +77,300 @@ func (c *capture) Persist(sink raft.SnapshotSink) error {
 	return sink.Close()
 }
 
+func (c *capture) encode() ([]byte, error) {
+	c.head.Tail = len(c.tail)
+	head, err := json.Marshal(c.head)
+	if err != nil {
+		return nil, fmt.Errorf("encoding a Raft snapshot's head: %w", err)
+	}
+	return append(append(head, '\n'), c.tail...), nil
+}
+
 func (c *capture) Release() {}
 
-// Restore is called at start with the newest snapshot. The ledger files must
-// reach as far as it says, with the same digest: Raft's log before it is gone.
-func (f *fsm) Restore(rc io.ReadCloser) error {
-	r := (*Replica)(f)
-	data, err := io.ReadAll(rc)
-	if err = errors.Join(err, rc.Close()); err != nil {
-		return fmt.Errorf("reading a Raft snapshot: %w", err)
-	}
-	line, tail, ok := bytes.Cut(data, []byte("\n"))
-	var head snapshotHead
-	if err := json.Unmarshal(line, &head); err != nil || !ok {
-		return errors.Join(errors.New("the Raft snapshot has no head"), err)
-	}
-	id, err := ledger.ParseTxID(head.Committed)
+// received is a snapshot that is being read.
+type received struct {
+	head snapshotHead
+	id   TxID   // head.Committed
+	tail *batch // nil when there is none
+	rest *bufio.Reader
+}
+
+func readSnapshot(from io.Reader) (*received, error) {
+	s := &received{rest: bufio.NewReader(from)}
+	line, err := s.rest.ReadBytes('\n')
 	if err != nil {
-		return fmt.Errorf("the Raft snapshot's position: %w", err)
+		return nil, fmt.Errorf("the Raft snapshot has no head: %w", err)
+	}
+	if err := json.Unmarshal(line, &s.head); err != nil {
+		return nil, fmt.Errorf("the Raft snapshot's head: %w", err)
+	}
+	if s.id, err = ledger.ParseTxID(s.head.Committed); err != nil {
+		return nil, fmt.Errorf("the Raft snapshot's position: %w", err)
+	}
+	if s.head.Tail == 0 {
+		return s, nil
+	}
+	if s.head.Tail < 0 || s.head.Tail > maxSnapshotTail {
+		return nil, fmt.Errorf("the Raft snapshot says that its tail has %d bytes", s.head.Tail)
+	}
+	tail := make([]byte, s.head.Tail)
+	if _, err := io.ReadFull(s.rest, tail); err != nil {
+		return nil, fmt.Errorf("reading the Raft snapshot's tail: %w", err)
+	}
+	if s.tail, err = decodeBatch(tail); err != nil {
+		return nil, fmt.Errorf("the Raft snapshot's tail: %w", err)
+	}
+	return s, nil
+}
+
+// maxSnapshotTail bounds what a snapshot may carry behind the last signature.
+const maxSnapshotTail = 1 << 30
+
+// recall takes up the stored snapshot at start. The ledger files must reach as far as it
+// says, with the same digest: Raft's log before it is gone. Raft itself is told not to
+// restore it, since everything but the tail has been read from the ledger files.
+func (r *Replica) recall() error {
+	data := r.stored.held()
+	if data == nil {
+		return nil
+	}
+	s, err := readSnapshot(bytes.NewReader(data))
+	if err != nil {
+		return err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	return r.takeTail(s)
+}
+
+// takeTail checks that the history holds what the snapshot is about, and takes the
+// entries behind it unless the history reaches further already. mu is held.
+func (r *Replica) takeTail(s *received) error {
 	leaf := [sha256.Size]byte{}
-	if id.Seqno <= r.committed.Seqno {
-		leaf = r.tree.Leaf(id.Seqno)
+	if s.id.Seqno <= r.committed.Seqno {
+		leaf = r.tree.Leaf(s.id.Seqno)
 	}
-	if !bytes.Equal(leaf[:], head.Leaf) {
-		return fmt.Errorf("the ledger files through %v do not hold entry %v, behind which Raft's log was compacted", r.committed, id)
+	if !bytes.Equal(leaf[:], s.head.Leaf) {
+		return fmt.Errorf("the ledger files through %v do not hold entry %v, behind which Raft's log was compacted", r.committed, s.id)
 	}
-	if len(tail) == 0 || r.committed.Seqno > id.Seqno {
+	if s.tail == nil || r.committed.Seqno > s.id.Seqno {
 		return nil
 	}
-	b, err := decodeBatch(tail)
+	return r.take(s.tail)
+}
+
+// Restore takes a snapshot that the primary sent because its log does not reach back to
+// where this node stands. Nothing of it is believed for being sent: each entry's tag is
+// checked with the ledger secret and each signature's root against our own tree.
+func (f *fsm) Restore(rc io.ReadCloser) error {
+	r := (*Replica)(f)
+	err := errors.Join(r.restore(rc), rc.Close())
 	if err != nil {
-		return fmt.Errorf("the Raft snapshot's entries: %w", err)
+		err = fmt.Errorf("taking the primary's snapshot: %w", err)
+		r.halts(err)
 	}
-	return r.take(b)
+	return err
+}
+
+func (r *Replica) restore(from io.Reader) error {
+	s, err := readSnapshot(from)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	// What was applied behind the last signature may be gone; what is not comes again.
+	r.discardAfter(r.committed.Seqno)
+	r.applied = r.committed
+	for at := s.head.From; at != 0 && at <= s.head.Through; at++ {
+		e, err := readEntry(s.rest)
+		if err == nil && e.ID.Seqno != at {
+			err = fmt.Errorf("it says that it is %v", e.ID)
+		}
+		if err == nil {
+			err = r.restoreEntry(e)
+		}
+		if err != nil {
+			return fmt.Errorf("entry %d: %w", at, err)
+		}
+	}
+	r.loaded = max(r.loaded, r.committed.Seqno)
+	if err := r.takeTail(s); err != nil {
+		return err
+	}
+	r.publish()
+	if err := r.cfg.Ledger.Sync(); err != nil {
+		return err
+	}
+	// The ledger files hold the entries now; only the head need be kept.
+	c := &capture{head: snapshotHead{Committed: s.head.Committed, Leaf: s.head.Leaf}}
+	if s.tail != nil {
+		c.tail = s.tail.encode()
+	}
+	data, err := c.encode()
+	if err != nil {
+		return err
+	}
+	return r.stored.shrink(data)
+}
+
+// restoreEntry takes one signed entry, or compares it with the one that is held. mu is held.
+func (r *Replica) restoreEntry(e *ledger.Entry) error {
+	if e.ID.Seqno <= r.committed.Seqno {
+		if r.tree.Leaf(e.ID.Seqno) != e.Leaf() {
+			return errors.New("it differs from the one that is held")
+		}
+		return nil
+	}
+	if e.ID.Seqno != r.head.Seqno+1 {
+		return fmt.Errorf("it does not follow %v", r.head)
+	}
+	if err := r.install(e); err != nil {
+		return err
+	}
+	r.applied = r.head
+	if !ledger.IsSignature(e.Public) {
+		return nil
+	}
+	return r.commit(e.ID)
+}
+
+// readEntry reads one ledger entry from a stream.
+func readEntry(from io.Reader) (*ledger.Entry, error) {
+	head := make([]byte, entryHeaderSize)
+	if _, err := io.ReadFull(from, head); err != nil {
+		return nil, err
+	}
+	size := binary.LittleEndian.Uint64(head) >> 16
+	if size > maxSnapshotTail {
+		return nil, fmt.Errorf("an entry of %d bytes", size)
+	}
+	// Grown as it comes: the size is not believed before the bytes are there.
+	raw := bytes.NewBuffer(head)
+	if _, err := io.CopyN(raw, from, int64(size)); err != nil {
+		return nil, err
+	}
+	return ledger.ParseEntry(raw.Bytes())
+}
+
+// export is what a follower gets: a stored snapshot with the signed entries of the
+// ledger files behind it, through what they hold now, which may be more than the
+// snapshot is about. Each is compared with the tree before it leaves.
+func (r *Replica) export(data []byte) (io.ReadCloser, int64, error) {
+	s, err := readSnapshot(bytes.NewReader(data))
+	if err != nil {
+		return nil, 0, err
+	}
+	const from = 1
+	through, size, err := r.cfg.Ledger.Measure(from)
+	if err != nil {
+		return nil, 0, err
+	}
+	c := &capture{head: s.head}
+	c.head.From, c.head.Through = from, through
+	if s.tail != nil {
+		c.tail = s.tail.encode()
+	}
+	if data, err = c.encode(); err != nil {
+		return nil, 0, err
+	}
+	next, stop := iter.Pull2(r.cfg.Ledger.Entries(from))
+	x := &exported{r: r, buf: *bytes.NewReader(data), next: next, stop: stop, through: through}
+	return x, int64(len(data)) + size, nil
+}
+
+// exported reads a snapshot on its way to a follower.
+type exported struct {
+	r       *Replica
+	buf     bytes.Reader
+	next    func() (*ledger.Entry, error, bool)
+	stop    func()
+	through uint64
+	done    bool
+}
+
+func (x *exported) Read(p []byte) (int, error) {
+	for x.buf.Len() == 0 {
+		if x.done {
+			return 0, io.EOF
+		}
+		e, err, ok := x.next()
+		switch {
+		case !ok:
+			return 0, io.ErrUnexpectedEOF
+		case err != nil:
+			x.r.halts(err)
+			return 0, err
+		}
+		x.r.mu.Lock()
+		want := x.r.tree.Leaf(e.ID.Seqno)
+		x.r.mu.Unlock()
+		if e.Leaf() != want {
+			err := fmt.Errorf("reading entry %v for a follower: %w", e.ID, errTampered)
+			x.r.halts(err)
+			return 0, err
+		}
+		x.done = e.ID.Seqno == x.through
+		x.buf.Reset(e.Raw)
+	}
+	return x.buf.Read(p)
+}
+
+func (x *exported) Close() error {
+	x.stop()
+	return nil
 }
 
 // snapshotStore holds the newest snapshot in memory, and in one file for the next start.
 type snapshotStore struct {
 	fs   durable.FS
 	path string
+	// export makes of a stored snapshot what a follower gets. Set before Raft starts.
+	export func(data []byte) (io.ReadCloser, int64, error)
 
 	mu   sync.Mutex
 	meta *raft.SnapshotMeta
 	data []byte
+	// whole says that data came from the primary, with the ledger's entries: it is for
+	// this node's own Restore, and only then written to the file, without them.
+	whole bool
+}
+
+// held returns the stored snapshot, nil when there is none.
+func (s *snapshotStore) held() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.data
+}
+
+// shrink replaces a snapshot that came from the primary by its head.
+func (s *snapshotStore) shrink(data []byte) error {
+	s.mu.Lock()
+	meta := *s.meta
+	s.mu.Unlock()
+	return s.write(meta, data)
+}
+
+// write makes a snapshot the store's, durably.
+func (s *snapshotStore) write(meta raft.SnapshotMeta, data []byte) error {
+	meta.Size = int64(len(data))
+	f := snapshotFile{Meta: meta, Data: data}
+	var err error
+	if f.Digest, err = f.digest(); err != nil {
+		return err
+	}
+	raw, err := json.Marshal(f)
+	if err != nil {
+		return fmt.Errorf("encoding a Raft snapshot: %w", err)
+	}
+	if err := durable.WriteFileAtomic(s.fs, s.path, raw, 0o600); err != nil {
+		return fmt.Errorf("writing %s: %w", s.path, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.meta, s.data, s.whole = &meta, data, false
+	return nil
 }
 
 // snapshotFile is the file's form; Digest covers Meta and Data.
@@ -181,7 +439,15 @@ func (s *snapshotStore) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, erro
 		return nil, nil, fmt.Errorf("no Raft snapshot %s", id)
 	}
 	m := *s.meta
-	return &m, io.NopCloser(bytes.NewReader(s.data)), nil
+	if s.whole {
+		return &m, io.NopCloser(bytes.NewReader(s.data)), nil
+	}
+	rc, size, err := s.export(s.data)
+	if err != nil {
+		return nil, nil, fmt.Errorf("sending Raft snapshot %s: %w", id, err)
+	}
+	m.Size = size
+	return &m, rc, nil
 }
 
 // snapshotSink collects one snapshot; Close makes it the store's, durably.
@@ -206,21 +472,14 @@ func (k *snapshotSink) Close() error {
 		return nil
 	}
 	k.done = true
+	line, _, _ := bytes.Cut(k.buf.Bytes(), []byte("\n"))
+	var head snapshotHead
+	if err := json.Unmarshal(line, &head); err != nil || head.From == 0 {
+		return k.store.write(k.meta, k.buf.Bytes())
+	}
 	k.meta.Size = int64(k.buf.Len())
-	f := snapshotFile{Meta: k.meta, Data: k.buf.Bytes()}
-	var err error
-	if f.Digest, err = f.digest(); err != nil {
-		return err
-	}
-	raw, err := json.Marshal(f)
-	if err != nil {
-		return fmt.Errorf("encoding a Raft snapshot: %w", err)
-	}
-	if err := durable.WriteFileAtomic(k.store.fs, k.store.path, raw, 0o600); err != nil {
-		return fmt.Errorf("writing %s: %w", k.store.path, err)
-	}
 	k.store.mu.Lock()
 	defer k.store.mu.Unlock()
-	k.store.meta, k.store.data = &k.meta, f.Data
+	k.store.meta, k.store.data, k.store.whole = &k.meta, k.buf.Bytes(), true
 	return nil
 }

@@ -66,7 +66,7 @@ func (r *Replica) admits() error {
 	switch {
 	case r.drained:
 		return ErrStopped
-	case r.view == 0:
+	case r.view == 0, r.transferring:
 		return ErrNotPrimary
 	case r.diskFull:
 		return ErrBusy
@@ -140,7 +140,7 @@ func (r *Replica) discardAfter(seqno uint64) {
 		return
 	}
 	r.tree.Truncate(seqno + 1)
-	r.cfg.Secrets.Truncate(seqno + 1)
+	r.cfg.Secrets.Truncate(max(seqno+1, r.cfg.KnownSecrets))
 	clear(r.tail[seqno-r.committed.Seqno:])
 	r.tail = r.tail[:seqno-r.committed.Seqno]
 	r.leaveViews(seqno)

@@ -1,0 +1,317 @@
+package raftfsm
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"chancery/internal/identity"
+)
+
+// PeersConfig is what the node-to-node network is made of.
+type PeersConfig struct {
+	// Listener is bound to network.node_to_node_interface. Peers closes it.
+	Listener net.Listener
+	// Advertise is the published address, host:port.
+	Advertise string
+	// TLS returns the mutual TLS 1.3 configuration in force, for both directions; it
+	// is asked at every connection, so a renewed certificate is used at once.
+	TLS func() *tls.Config
+	// LocalAddr is where outgoing sockets are bound (CCF's node_client_interface), nil for any.
+	LocalAddr *net.TCPAddr
+	// Timeout bounds the TLS handshake and each Raft message.
+	Timeout time.Duration
+	Now     func() time.Time
+	Log     *slog.Logger
+}
+
+// Protocol names what a node-to-node connection carries; it is negotiated by ALPN.
+type Protocol string
+
+// ProtocolRaft carries hashicorp/raft's messages.
+const ProtocolRaft Protocol = "chancery-raft/1"
+
+// maxHandshakes bounds the connections whose handshake is under way; more are closed
+// at once, so that silent strangers cost a bounded number of goroutines.
+const maxHandshakes = 64
+
+// Peers is the node-to-node network: one listener whose mutual TLS connections are
+// told apart by protocol, and a register of all open ones, so that they can be cut
+// when the service ceases to trust a node.
+type Peers struct {
+	cfg  PeersConfig
+	addr net.Addr
+
+	closed     chan struct{}
+	closeOnce  sync.Once
+	handshakes chan struct{} // a token for each handshake under way
+	work       sync.WaitGroup
+
+	mu      sync.Mutex
+	streams map[Protocol]*Stream
+	conns   map[*peerConn]bool
+}
+
+// NewPeers prepares the network. Serve must be running for others to connect.
+func NewPeers(cfg PeersConfig) (*Peers, error) {
+	addr, err := net.ResolveTCPAddr("tcp", cfg.Advertise)
+	if err != nil {
+		return nil, fmt.Errorf("node-to-node published address %q: %w", cfg.Advertise, err)
+	}
+	p := &Peers{
+		cfg: cfg, addr: addr, closed: make(chan struct{}), handshakes: make(chan struct{}, maxHandshakes),
+		streams: map[Protocol]*Stream{}, conns: map[*peerConn]bool{},
+	}
+	p.work.Go(p.accept)
+	return p, nil
+}
+
+// NewTransport carries Raft's messages over the network.
+func (p *Peers) NewTransport() *raft.NetworkTransport {
+	return raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		// One message at a time to each follower: what it has acknowledged is then known
+		// from the answers, and the sequencer's batches already keep the line full.
+		Stream: p.Stream(ProtocolRaft), MaxPool: 3, MaxRPCsInFlight: 1, Timeout: p.cfg.Timeout, Logger: newRaftLogger(p.cfg.Log),
+	})
+}
+
+// Stream returns the listener and dialler of one protocol; each protocol has one.
+func (p *Peers) Stream(protocol Protocol) *Stream {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := &Stream{peers: p, protocol: protocol, incoming: make(chan net.Conn), closed: make(chan struct{})}
+	p.streams[protocol] = s
+	return s
+}
+
+// Close ends the listener and every connection, and waits for the goroutines.
+func (p *Peers) Close() error {
+	var err error
+	p.closeOnce.Do(func() {
+		close(p.closed)
+		err = p.cfg.Listener.Close()
+		p.Cut(func(string) bool { return true })
+	})
+	p.work.Wait()
+	return err
+}
+
+// Cut closes the open connections of the nodes that refused names.
+func (p *Peers) Cut(refused func(id string) bool) {
+	p.mu.Lock()
+	var cut []*peerConn
+	for c := range p.conns {
+		if refused(c.id) {
+			cut = append(cut, c)
+		}
+	}
+	p.mu.Unlock()
+	for _, c := range cut {
+		_ = c.Close() // it is being cut; nobody is left to tell
+	}
+}
+
+// Reachable says whether the node with this id answers for Raft at an address.
+func (p *Peers) Reachable(ctx context.Context, address, id string) bool {
+	p.mu.Lock()
+	s := p.streams[ProtocolRaft]
+	p.mu.Unlock()
+	if s == nil {
+		return false
+	}
+	c, err := s.DialContext(ctx, address)
+	if err != nil {
+		return false
+	}
+	is := c.(*peerConn).id == id
+	return c.Close() == nil && is
+}
+
+// accept takes connections until the listener is closed.
+func (p *Peers) accept() {
+	for {
+		c, err := p.cfg.Listener.Accept()
+		if err != nil {
+			select {
+			case <-p.closed:
+				return
+			default:
+			}
+			p.cfg.Log.Warn("accepting a node-to-node connection", "err", err)
+			select {
+			case <-p.closed:
+				return
+			case <-time.After(acceptRetry):
+			}
+			continue
+		}
+		select {
+		case p.handshakes <- struct{}{}:
+			p.work.Go(func() {
+				defer func() { <-p.handshakes }()
+				p.welcome(c)
+			})
+		default:
+			_ = c.Close()
+		}
+	}
+}
+
+const acceptRetry = 100 * time.Millisecond
+
+// welcome runs a handshake and hands the connection to its protocol's stream.
+func (p *Peers) welcome(raw net.Conn) {
+	conn := tls.Server(raw, p.config(p.protocols()...))
+	c, err := p.shake(context.Background(), conn)
+	if err != nil {
+		p.cfg.Log.Info("a node-to-node connection is refused", "from", raw.RemoteAddr().String(), "err", err)
+		return
+	}
+	p.mu.Lock()
+	s := p.streams[Protocol(conn.ConnectionState().NegotiatedProtocol)]
+	p.mu.Unlock()
+	if s == nil {
+		_ = c.Close()
+		return
+	}
+	select {
+	case s.incoming <- c:
+	case <-s.closed:
+		_ = c.Close()
+	case <-p.closed:
+		_ = c.Close()
+	}
+}
+
+// shake completes a handshake within the timeout and registers the connection.
+func (p *Peers) shake(ctx context.Context, conn *tls.Conn) (*peerConn, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
+	defer cancel()
+	err := conn.HandshakeContext(ctx)
+	var id string
+	if err == nil {
+		if chain := conn.ConnectionState().PeerCertificates; len(chain) == 0 {
+			err = errors.New("a node without a certificate")
+		} else {
+			id, err = identity.KeyID(chain[0].PublicKey)
+		}
+	}
+	if err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	c := &peerConn{Conn: conn, id: id, peers: p}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	select {
+	case <-p.closed:
+		_ = conn.Close()
+		return nil, net.ErrClosed
+	default:
+	}
+	p.conns[c] = true
+	return c, nil
+}
+
+func (p *Peers) protocols() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []string
+	for name := range p.streams {
+		out = append(out, string(name))
+	}
+	return out
+}
+
+// config returns the configuration in force, for the given protocols.
+func (p *Peers) config(protocols ...string) *tls.Config {
+	c := p.cfg.TLS().Clone()
+	c.NextProtos = protocols
+	return c
+}
+
+// peerConn is an open connection to or from a node.
+type peerConn struct {
+	*tls.Conn
+	id    string // of the node at the other end
+	peers *Peers
+}
+
+// PeerID returns the id of the node at the other end.
+func (c *peerConn) PeerID() string { return c.id }
+
+func (c *peerConn) Close() error {
+	c.peers.mu.Lock()
+	delete(c.peers.conns, c)
+	c.peers.mu.Unlock()
+	// A peer that does not read must not hold up whoever closes.
+	if err := c.SetWriteDeadline(c.peers.cfg.Now().Add(closeTimeout)); err != nil {
+		return c.NetConn().Close()
+	}
+	return c.Conn.Close()
+}
+
+const closeTimeout = 100 * time.Millisecond
+
+// Stream is one protocol's share of the network: Raft's stream layer, or the listener
+// of an HTTP server.
+type Stream struct {
+	peers     *Peers
+	protocol  Protocol
+	incoming  chan net.Conn
+	closed    chan struct{}
+	closeOnce sync.Once
+}
+
+// Accept returns the next connection of this protocol, its handshake done.
+func (s *Stream) Accept() (net.Conn, error) {
+	select {
+	case c := <-s.incoming:
+		return c, nil
+	case <-s.closed:
+		return nil, net.ErrClosed
+	case <-s.peers.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// Dial connects to a peer and completes the handshake within the timeout.
+func (s *Stream) Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	return s.DialContext(ctx, string(address))
+}
+
+// DialContext is Dial under a context.
+func (s *Stream) DialContext(ctx context.Context, address string) (net.Conn, error) {
+	d := net.Dialer{}
+	if s.peers.cfg.LocalAddr != nil {
+		d.LocalAddr = s.peers.cfg.LocalAddr
+	}
+	raw, err := d.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to node at %s: %w", address, err)
+	}
+	conn := tls.Client(raw, s.peers.config(string(s.protocol)))
+	c, err := s.peers.shake(ctx, conn)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to node at %s: %w", address, err)
+	}
+	return c, nil
+}
+
+// Close ends Accept. The network and the other protocols go on.
+func (s *Stream) Close() error {
+	s.closeOnce.Do(func() { close(s.closed) })
+	return nil
+}
+
+// Addr is the published address.
+func (s *Stream) Addr() net.Addr { return s.peers.addr }
