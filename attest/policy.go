@@ -8,6 +8,8 @@ import (
 
 // Why a policy refuses claims. Callers map each to CCF's answer.
 var (
+	// ErrNoHostData: the evidence binds no host data.
+	ErrNoHostData = errors.New("quote does not contain trusted host data")
 	// ErrHostData: the host data is not in the trust table.
 	ErrHostData = errors.New("quote host data is not authorised")
 	// ErrMeasurement: the measurement is not in the trust table.

@@ -81,7 +81,7 @@ func operation(r *Route) jsonObject {
 	op := jsonObject{
 		"operationId":      r.OperationID(),
 		"responses":        jsonObject{strconv.Itoa(success): answer, "default": jsonObject{"$ref": "#/components/responses/default"}},
-		"x-ccf-forwarding": jsonObject{"$ref": "#/components/x-ccf-forwarding/" + r.forwarding()},
+		"x-ccf-forwarding": jsonObject{"$ref": "#/components/x-ccf-forwarding/" + string(r.forwarding())},
 	}
 	var params []any
 	for _, q := range r.Query {
@@ -117,14 +117,27 @@ func security(policies []Policy) []any {
 }
 
 // forwarding is CCF's word for where a request is executed.
-func (r *Route) forwarding() string {
+func (r *Route) forwarding() Forwarding {
 	switch {
+	case r.Forwarding != "":
+		return r.Forwarding
 	case r.Local:
-		return "never"
+		return ForwardNever
 	case r.Mode == ReadWrite:
-		return "always"
+		return ForwardAlways
 	}
-	return "sometimes"
+	return ForwardSometimes
+}
+
+// redirection is CCF's word for where a request is redirected.
+func (r *Route) redirection() Redirection {
+	switch {
+	case r.Redirection != "":
+		return r.Redirection
+	case r.Local || r.Mode == ReadOnly:
+		return RedirectNone
+	}
+	return RedirectToPrimary
 }
 
 // OperationID is the verb and the path in camel case, braces left out.

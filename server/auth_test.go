@@ -48,7 +48,7 @@ func authService(t *testing.T) *service {
 	return testService(t, func(c *Config, _ *InterfaceOptions) { c.App = app })
 }
 
-func (s *service) register(t *testing.T, who identity, member bool, status tables.MemberStatus) {
+func (s *service) register(t *testing.T, who person, member bool, status tables.MemberStatus) {
 	t.Helper()
 	s.node.put(t, func(tx *kv.Tx) {
 		if member {
@@ -73,7 +73,7 @@ func TestCertificates(t *testing.T) {
 
 	tests := []struct {
 		path, who string
-		identity  *identity
+		person    *person
 		want      string // the answer, or the reasons of a 401
 		refused   bool
 	}{
@@ -96,7 +96,7 @@ func TestCertificates(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.path+" "+tt.who, func(t *testing.T) {
-			a := s.do(t, s.client(t, tt.identity), http.MethodPost, "/app"+tt.path, "")
+			a := s.do(t, s.client(t, tt.person), http.MethodPost, "/app"+tt.path, "")
 			if !tt.refused {
 				if a.StatusCode != 200 || a.body != tt.want {
 					t.Errorf("got %d %s, want %s", a.StatusCode, a.body, tt.want)
@@ -141,7 +141,7 @@ func checkRefusal(t *testing.T, a answer, reasons, challenge string) {
 // tokens signs JWTs with keys of the service's tables.
 type tokens struct {
 	rsa *rsa.PrivateKey
-	ec  identity
+	ec  person
 }
 
 func newTokens(t *testing.T, s *service) tokens {
@@ -271,7 +271,7 @@ func TestCOSE(t *testing.T) {
 	s.register(t, user, false, "")
 	s.register(t, member, true, tables.MemberAccepted)
 	now := time.Now().Unix()
-	sign := func(who identity, kid, msgType string, created *int64) string {
+	sign := func(who person, kid, msgType string, created *int64) string {
 		h := cose.Header{KID: kid, CreatedAt: created}
 		if msgType != "" {
 			h.MsgType = &msgType
@@ -366,7 +366,7 @@ func TestRefresh(t *testing.T) {
 		must(t, tables.JWTIssuers.Put(tx, "https://auto.example", tables.JWTIssuer{AutoRefresh: true}))
 		must(t, tables.JWTIssuers.Put(tx, "https://manual.example", tables.JWTIssuer{}))
 	})
-	ask := func(who identity, issuer, jwks string) answer {
+	ask := func(who person, issuer, jwks string) answer {
 		return s.do(t, s.client(t, &who), http.MethodPost, "/node/jwt_keys/refresh", `{"issuer":"`+issuer+`","jwks":`+jwks+`}`)
 	}
 	x := base64.RawURLEncoding.EncodeToString

@@ -52,6 +52,9 @@ func (s *Server) json(h jsonHandler) Handler {
 // getCommit tells the last committed position, and where each view began.
 func (s *Server) getCommit(_ context.Context, c *Call) (any, error) {
 	p := s.node.Position()
+	if p.Committed.Seqno == 0 && p.View == 0 {
+		return nil, api.Errorf(http.StatusInternalServerError, api.InternalError, "Failed to get committed transaction: this node is not part of the network yet.")
+	}
 	out := api.Commit{TransactionID: p.Committed.String()}
 	since, wanted := uint64(1), false
 	if v, ok := c.Query.Get("view_history"); ok {

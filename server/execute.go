@@ -66,6 +66,9 @@ func (s *Server) attempt(ctx context.Context, req *Request, out *outcome) (again
 	if done := s.gate(req, out.route, &out.res); done {
 		return false, nil
 	}
+	if done, err := s.elsewhere(ctx, c, out); done || err != nil {
+		return false, err
+	}
 	if err := s.authenticate(c, out.route.Auth); err != nil {
 		out.res = c.Response
 		return false, err
@@ -78,14 +81,22 @@ func (s *Server) attempt(ctx context.Context, req *Request, out *outcome) (again
 		c.Response.Status = http.StatusOK
 	}
 	out.res = c.Response
-	if err := req.Session.checkView(s.node.Position().View); err != nil {
-		out.res.closing = true
+	if err := s.checkView(req, &out.res); err != nil {
 		return false, err
 	}
 	if !c.applies() {
 		return false, nil
 	}
 	return s.conclude(ctx, c, out)
+}
+
+// checkView ends a session whose view is over.
+func (s *Server) checkView(req *Request, res *Response) error {
+	err := req.Session.checkView(s.node.Position().View)
+	if err != nil {
+		res.closing = true
+	}
+	return err
 }
 
 // conclude commits the call's transaction where it wrote, and finds the TxID to report.
@@ -149,6 +160,8 @@ func (s *Server) lookup(c *Call, out *outcome) (Handler, error) {
 func (s *Server) gate(req *Request, r *Route, res *Response) (done bool) {
 	in := req.Session.in
 	switch {
+	case req.Session.forwarded: // the node that the client asked has let it pass
+		return false
 	case r.Feature != "" && !in.features[r.Feature]:
 		res.Status = http.StatusNotFound
 	case !in.accepts(r.FullPath()):

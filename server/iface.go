@@ -35,6 +35,10 @@ type InterfaceOptions struct {
 	AcceptedEndpoints []string
 	// OperatorFeatures are the enabled features: SnapshotRead, LedgerChunkRead, SnapshotCreate.
 	OperatorFeatures []string
+	// ForwardingTimeout bounds the wait for the primary's answer to a forwarded request (3 s).
+	ForwardingTimeout time.Duration
+	// Redirections make the interface redirect instead of forwarding; nil forwards.
+	Redirections *Redirections
 	// IdleTimeout closes a connection on which nothing happens (60 s); it also bounds
 	// the reading of one request. HandshakeTimeout bounds the TLS handshake (10 s).
 	IdleTimeout, HandshakeTimeout time.Duration
@@ -94,6 +98,9 @@ func newInterface(o InterfaceOptions) (*iface, error) {
 	setDefault(&o.MaxConcurrentStreams, 100)
 	setDefault(&o.InitialWindowSize, 64<<10)
 	setDefault(&o.MaxFrameSize, 16<<10)
+	if o.ForwardingTimeout == 0 {
+		o.ForwardingTimeout = 3 * time.Second
+	}
 	if o.IdleTimeout == 0 {
 		o.IdleTimeout = time.Minute
 	}

@@ -68,7 +68,10 @@ func (s *Server) jsRoute(app *js.App, e *js.Endpoint) (*Route, error) {
 	if r, ok := all.routes.Load(e); ok {
 		return r.(*Route), nil
 	}
-	r := &Route{Frontend: AppFrontend, Method: e.Method, Path: e.Path}
+	r := &Route{
+		Frontend: AppFrontend, Method: e.Method, Path: e.Path,
+		Forwarding: Forwarding(e.Forwarding), Redirection: Redirection(e.Redirection),
+	}
 	if e.Mode != js.ModeReadWrite {
 		r.Mode = ReadOnly
 	}

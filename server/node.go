@@ -9,6 +9,7 @@ import (
 	"chancery/kv"
 	"chancery/kv/writeset"
 	"chancery/ledger"
+	"chancery/server/api"
 )
 
 // TxID is a position in the ledger, view.seqno.
@@ -33,6 +34,8 @@ var (
 	// for: a COSE receipt of a signature transaction, a JSON receipt of one that is
 	// covered by a COSE signature only.
 	ErrNoReceipt = errors.New("no receipt of this kind for the transaction")
+	// ErrUnreachable says that no connection to the primary came about.
+	ErrUnreachable = errors.New("the primary cannot be reached")
 	// ErrFetching says that ledger entries needed for the answer are on their way;
 	// the client is told to ask again.
 	ErrFetching = errors.New("the transaction is being fetched")
@@ -76,8 +79,16 @@ type Node interface {
 	Effects(tx *kv.Tx) gov.Effects
 	// Info returns what the node says of itself; it is cheap.
 	Info() Info
-	// Consensus returns the details shown by /node/consensus.
-	Consensus() Consensus
+	// Consensus returns the details shown by /node/consensus; false while the node takes
+	// no part in consensus.
+	Consensus() (Consensus, bool)
+	// Forward sends a request to the primary with the given node id and returns its
+	// answer. Errors: ErrNotPrimary, ErrUnreachable (both: nothing was executed there),
+	// and whatever else leaves the outcome open.
+	Forward(ctx context.Context, primary string, f *Forwarded) (*ForwardedAnswer, error)
+	// NetworkInfo returns what a trusted node is given to take part, without its
+	// endorsed certificate: the service's key and the ledger secrets of the committed history.
+	NetworkInfo() (*api.NetworkInfo, error)
 	// Files returns the ledger chunks and snapshots that may be downloaded.
 	Files() Files
 }

@@ -26,6 +26,7 @@ import (
 	"chancery/kv"
 	"chancery/kv/writeset"
 	"chancery/ledger"
+	"chancery/server/api"
 )
 
 // memNode is a Node over a real store: what it orders is committed when the test says
@@ -43,6 +44,7 @@ type memNode struct {
 	submit  func() error // what Submit returns instead, when set and not nil
 	last    Submission
 	files   Files
+	forward func(context.Context, string, *Forwarded) (*ForwardedAnswer, error)
 }
 
 func newMemNode() *memNode {
@@ -180,12 +182,23 @@ func (n *memNode) Info() Info {
 	return n.info
 }
 
-func (n *memNode) Consensus() Consensus {
+func (n *memNode) Consensus() (Consensus, bool) {
 	id := n.info.ID
 	return Consensus{
 		Configs: []ConsensusConfig{{Idx: 1, Rid: 1, Nodes: map[string]ConsensusPeer{id: {Address: "127.0.0.1:1"}}}},
 		Acks:    map[string]ConsensusAck{}, MembershipState: "Active", LeadershipState: "Leader", PrimaryID: &id, CurrentView: 2, Ticking: true,
+	}, true
+}
+
+func (n *memNode) Forward(ctx context.Context, primary string, f *Forwarded) (*ForwardedAnswer, error) {
+	if n.forward == nil {
+		return nil, ErrUnreachable
 	}
+	return n.forward(ctx, primary, f)
+}
+
+func (n *memNode) NetworkInfo() (*api.NetworkInfo, error) {
+	return &api.NetworkInfo{Identity: api.NetworkIdentity{PrivateKey: "the service's key"}}, nil
 }
 
 func (n *memNode) Files() Files { return n.files }
@@ -233,25 +246,25 @@ func (n *memNode) open(t testing.TB) {
 	})
 }
 
-// identity is a key with a self-signed certificate.
-type identity struct {
+// person is a key with a self-signed certificate.
+type person struct {
 	key  *ecdsa.PrivateKey
 	cert *x509.Certificate
 	pem  string
 	id   string
 }
 
-func newIdentity(t testing.TB, from, to time.Time) identity {
+func newIdentity(t testing.TB, from, to time.Time) person {
 	t.Helper()
 	return identityOn(t, elliptic.P384(), from, to)
 }
 
-func ecIdentity(t testing.TB) identity {
+func ecIdentity(t testing.TB) person {
 	t.Helper()
 	return identityOn(t, elliptic.P256(), time.Now(), time.Now().Add(time.Hour))
 }
 
-func identityOn(t testing.TB, curve elliptic.Curve, from, to time.Time) identity {
+func identityOn(t testing.TB, curve elliptic.Curve, from, to time.Time) person {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(curve, rand.Reader)
 	must(t, err)
@@ -264,14 +277,14 @@ func identityOn(t testing.TB, curve elliptic.Curve, from, to time.Time) identity
 	cert, err := x509.ParseCertificate(der)
 	must(t, err)
 	sum := sha256.Sum256(der)
-	return identity{key, cert, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), hex.EncodeToString(sum[:])}
+	return person{key, cert, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), hex.EncodeToString(sum[:])}
 }
 
-func validIdentity(t testing.TB) identity {
+func validIdentity(t testing.TB) person {
 	return newIdentity(t, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
 }
 
-func (i identity) tls() tls.Certificate {
+func (i person) tls() tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{i.cert.Raw}, PrivateKey: i.key, Leaf: i.cert}
 }
 
@@ -280,7 +293,7 @@ type service struct {
 	*Server
 	node *memNode
 	addr string
-	self identity
+	self person
 	stop func() error
 }
 
@@ -325,7 +338,7 @@ func serveNode(t testing.TB, n *memNode, edit func(*Config, *InterfaceOptions)) 
 }
 
 // client returns an HTTP client, with a certificate when who is not nil.
-func (s *service) client(t testing.TB, who *identity) *http.Client {
+func (s *service) client(t testing.TB, who *person) *http.Client {
 	t.Helper()
 	roots := x509.NewCertPool()
 	roots.AddCert(s.self.cert)

@@ -26,6 +26,8 @@ func (s *Server) nodeRoutes() []*Route {
 	nodes.Query = []QueryParam{{Name: "host"}, {Name: "port"}, {Name: "status"}}
 	retired := hidden("/network/nodes/set_retired_committed", []Policy{NodeCert}, s.setRetiredCommitted)
 	retired.Success = http.StatusNoContent
+	join := hidden("/join", nil, s.postJoin)
+	join.Local = true // a backup sends whoever asks to the primary by itself
 	create := hidden("/create", nil, s.postCreate)
 	create.NoBody = true
 	routes := []*Route{
@@ -58,7 +60,7 @@ func (s *Server) nodeRoutes() []*Route {
 		get("/index/strategies", s.getStrategies, true),
 		empty("GET", "/ready/app", s.readyApp, http.StatusNoContent),
 		empty("GET", "/ready/gov", s.readyGov, http.StatusNoContent),
-		hidden("/join", nil, s.postJoin),
+		join,
 		hidden("/jwt_keys/refresh", []Policy{NodeCert}, s.postRefresh),
 		create,
 	}
@@ -167,15 +169,26 @@ func (s *Server) getBackup(context.Context, *Call) error {
 }
 
 func (s *Server) getConfig(context.Context, *Call) (any, error) {
-	configs := s.node.Consensus().Configs
-	if len(configs) == 0 {
+	d, ok := s.node.Consensus()
+	if !ok {
+		return nil, noConsensus()
+	}
+	if len(d.Configs) == 0 {
 		return map[string]ConsensusPeer{}, nil
 	}
-	return configs[len(configs)-1].Nodes, nil
+	return d.Configs[len(d.Configs)-1].Nodes, nil
+}
+
+func noConsensus() error {
+	return api.Errorf(http.StatusNotFound, api.ResourceNotFound, "No configured consensus")
 }
 
 func (s *Server) getConsensus(context.Context, *Call) (any, error) {
-	return map[string]Consensus{"details": s.node.Consensus()}, nil
+	d, ok := s.node.Consensus()
+	if !ok {
+		return nil, noConsensus()
+	}
+	return map[string]Consensus{"details": d}, nil
 }
 
 func (s *Server) getSelfSigned(context.Context, *Call) (any, error) {
@@ -239,9 +252,13 @@ func (s *Server) readyApp(_ context.Context, c *Call) error {
 // readyGov answers 204 where members can be served here.
 func (s *Server) readyGov(_ context.Context, c *Call) error {
 	i := s.node.Info()
-	state := i.State == "PartOfNetwork" || i.State == "PartOfPublicNetwork" || i.State == "ReadingPrivateLedger"
-	ready(c, !i.StopNotice && state && s.isOpen(GovFrontend))
+	ready(c, !i.StopNotice && readyForMembers(i.State) && s.isOpen(GovFrontend))
 	return nil
+}
+
+// readyForMembers says whether a node in this state knows the service's public state.
+func readyForMembers(state string) bool {
+	return state == "PartOfNetwork" || state == "PartOfPublicNetwork" || state == "ReadingPrivateLedger"
 }
 
 func ready(c *Call, yes bool) {

@@ -98,6 +98,9 @@ func (s *Server) getSelf(_ context.Context, c *Call) (any, error) {
 }
 
 func (s *Server) getPrimaryNode(_ context.Context, c *Call) (any, error) {
+	if _, ok := s.node.Consensus(); !ok {
+		return nil, noConsensus()
+	}
 	id := s.node.Info().PrimaryID
 	if id == "" {
 		return nil, api.Errorf(http.StatusInternalServerError, api.InternalError, "Primary unknown")
@@ -167,28 +170,6 @@ func (s *Server) postCreate(_ context.Context, c *Call) (any, error) {
 		return nil, err
 	}
 	return nil, api.Errorf(http.StatusForbidden, api.InternalError, "Node is not in initial state.")
-}
-
-// joinFields are the members that a request to join must have, in the order in which
-// a missing one is reported.
-var joinFields = []string{"node_info_network", "public_encryption_key", "quote_info", "consensus_type", "startup_seqno"}
-
-// postJoin checks a request to join. Admitting it is not part of this release: a
-// well-formed one is refused by name.
-func (s *Server) postJoin(_ context.Context, c *Call) (any, error) {
-	if err := checkJSON(c.Body); err != nil {
-		return nil, err
-	}
-	var in map[string]json.RawMessage
-	if err := json.Unmarshal(c.Body, &in); err != nil || in == nil {
-		return nil, api.Errorf(http.StatusBadRequest, api.InvalidInput, "At #/: Expected object, found: %s", jsonKind(c.Body))
-	}
-	for _, f := range joinFields {
-		if _, ok := in[f]; !ok {
-			return nil, api.Errorf(http.StatusBadRequest, api.InvalidInput, "At #/: Missing required field '%s' in object: %s", f, compact(c.Body))
-		}
-	}
-	return nil, api.Errorf(http.StatusNotImplemented, api.NotImplemented, "This node does not admit other nodes.")
 }
 
 // compact writes a JSON document as CCF quotes it: compact, members sorted.

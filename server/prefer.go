@@ -69,6 +69,12 @@ func (p preference) applied(bounded bool) string {
 	return strings.Join(out, ", ")
 }
 
+// waits says whether the answer to a request, if it has a TxID, is held for the commit.
+func (s *Server) waits(req *Request) bool {
+	p := parsePrefer(req.Header["Prefer"])
+	return req.Frontend != NodeFrontend && (p.commit || p.receipt || s.cfg.RespondCommitted && !p.async)
+}
+
 // prefer holds the answer of a transaction until it is final, where the client or the
 // configuration wants that, and makes it tell the truth about what became of it.
 func (s *Server) prefer(ctx context.Context, req *Request, out *outcome) {

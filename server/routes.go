@@ -29,6 +29,26 @@ const (
 	ReadOnly
 )
 
+// Forwarding says which node executes a request that reaches a backup.
+type Forwarding string
+
+// CCF's words: the primary, it once the session has been forwarded, the node asked.
+const (
+	ForwardAlways    Forwarding = "always"
+	ForwardSometimes Forwarding = "sometimes"
+	ForwardNever     Forwarding = "never"
+)
+
+// Redirection says where an interface that redirects sends a request.
+type Redirection string
+
+// CCF's words.
+const (
+	RedirectNone      Redirection = "none"
+	RedirectToPrimary Redirection = "to_primary"
+	RedirectToBackup  Redirection = "to_backup"
+)
+
 // Handler is the code of an endpoint. It may run several times for one request, each
 // time over a fresh transaction and a fresh response; what it does outside the
 // transaction must bear that. An error becomes an error answer (see failures); an
@@ -49,6 +69,10 @@ type Route struct {
 	Hidden bool
 	// Local says that the receiving node answers, whatever its role.
 	Local bool
+	// Forwarding says which node executes the endpoint, where that does not follow from
+	// Local and Mode. Redirection says the same of interfaces that redirect.
+	Forwarding  Forwarding
+	Redirection Redirection
 	// Success is the status of a successful answer in the API document; 0 means 200.
 	Success int
 	// Query lists the query parameters in the API document.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"chancery/attest"
 	"chancery/server/api"
 )
 
@@ -34,6 +35,11 @@ type Config struct {
 	RespondCommitted bool
 	// MaxWait bounds how long an answer is held for a commit (30 s).
 	MaxWait time.Duration
+	// Verifier checks the evidence of nodes that ask to join; nil lets none in.
+	Verifier attest.Verifier
+	// SignMode is the kind of signatures that this node's ledger carries: Dual,
+	// CoseAllowDualJoin or CoseOnly.
+	SignMode string
 	// NodeInterfaces returns the interfaces of this node as nodes.info will show them,
 	// for as long as the node is not in the KV; nil: none.
 	NodeInterfaces []byte

@@ -21,6 +21,10 @@ type Session struct {
 	refused bool // opened beyond the soft cap: it is told so and closed
 
 	view atomic.Uint64 // the view of its first request, 0 before
+	// forwarding says that a request was forwarded: later ones follow it, so that the
+	// session reads what it wrote.
+	forwarding atomic.Bool
+	forwarded  bool // it stands for a client of another node
 
 	once     sync.Once
 	peer     *Peer // set under once; nil without a client certificate

@@ -77,6 +77,9 @@ func (Verifier) Verify(_ context.Context, e attest.Evidence) (attest.Claims, err
 		return attest.Claims{}, fmt.Errorf("%w: more than one JSON value", attest.ErrNotGenuine)
 	}
 	c := attest.Claims{Format: attest.FormatVirtual, Measurement: q.Measurement}
+	if q.HostData == "" {
+		return attest.Claims{}, fmt.Errorf("%w: %w", attest.ErrNotGenuine, attest.ErrNoHostData)
+	}
 	host, err := hex.DecodeString(q.HostData)
 	if err != nil || copy(c.HostData[:], host) != len(host) || len(host) != len(c.HostData) {
 		return attest.Claims{}, fmt.Errorf("%w: host_data is not 32 bytes of hex", attest.ErrNotGenuine)

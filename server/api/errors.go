@@ -36,6 +36,7 @@ const (
 	NodeCannotHandleRequest              Code = "NodeCannotHandleRequest"
 	NodeNotRetiredCommitted              Code = "NodeNotRetiredCommitted"
 	PrimaryNotFound                      Code = "PrimaryNotFound"
+	BackupNotFound                       Code = "BackupNotFound"
 	MissingAPIVersionParameter           Code = "MissingApiVersionParameter"
 	UnsupportedAPIVersionValue           Code = "UnsupportedApiVersionValue"
 	JSException                          Code = "JSException"
