@@ -3,6 +3,7 @@ package node
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -110,10 +111,13 @@ func (n *Node) serviceCert() (*x509.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !ok {
-		return nil, fmt.Errorf("there is no service yet")
+	switch {
+	case ok:
+		return identity.ParseCertificate([]byte(s.Cert))
+	case n.identity != nil:
+		return n.identity, nil
 	}
-	return identity.ParseCertificate([]byte(s.Cert))
+	return nil, errors.New("there is no service yet")
 }
 
 // serviceCertificate issues a certificate, PEM, for the service's key and subject.
@@ -163,7 +167,7 @@ func (n *Node) use(endorsed string) error {
 func (n *Node) newSigner(endorsed string) *ledger.Signer {
 	modes := []ledger.SignMode{ledger.Dual, ledger.COSEAllowDualJoin, ledger.COSEOnly}
 	i := max(0, slices.IndexFunc(modes, func(m ledger.SignMode) bool { return m.String() == string(n.cfg.Chancery.LedgerSignMode) }))
-	cose := n.cfg.Command.Start.COSESignatures
+	cose := n.coseIDs()
 	return &ledger.Signer{
 		Mode: modes[i], NodeID: n.keys.id, NodeCertPEM: endorsed, Node: n.keys.node, Service: n.keys.service,
 		Issuer: cose.Issuer, Subject: cose.Subject, Now: n.opts.Now,

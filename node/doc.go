@@ -5,10 +5,13 @@
 // # Life
 //
 //	Start   a new service: fresh keys, an empty ledger, the genesis transaction 2.1
+//	Join    a running service: the node asks (package server, POST /node/join) until
+//	        members trust it, is given the secrets, and takes part
 //	Resume  (virtual platform only) the same node again over its own files, with the
 //	        keys of an insecure key file, leading in a new view
 //
-// Join and Recover are refused by name until they exist.
+// Recover is refused by name until it exists. A node whose retirement is committed
+// goes on answering for a few election timeouts and then stops by itself.
 //
 // The order of start is CCF's, since scripts wait for the files: the ledger
 // directory is checked and locked, sockets are bound, the address files written,
@@ -29,8 +32,12 @@
 //	serve        Run         ctx                           one per RPC interface: its listener and sessions
 //	metrics      Run         ctx                           the Prometheus listener of chancery.metrics
 //	reconcile    Run         ctx                           certificates in force, frontends' openness, key file
+//	membership   Run         ctx                           the consensus configuration, on the primary
+//	forward      Run         ctx                           what other nodes forward to this one
+//	peers        openReplica Run's end                     node-to-node connections
 //	refresher    Run         ctx                           the fetching of token issuers' keys, on the primary
-//	genesis      Run         when 2.1 is committed         the create transaction of a new service
+//	begin        Run         when 2.1 is committed, or     the create transaction of a new service,
+//	                         the node has joined           or the asking to join
 //
 // Run returns the first error of any of them; a clean stop returns nil.
 package node

@@ -25,7 +25,7 @@ type effects struct {
 func (n *Node) Effects(tx *kv.Tx) gov.Effects { return &effects{n: n, tx: tx} }
 
 // Root returns the root over everything up to the position that the attempt reads.
-func (e *effects) Root() (ledger.Digest, error) { return e.n.replica.RootAt(e.tx.ReadTxID().Seqno) }
+func (e *effects) Root() (ledger.Digest, error) { return e.n.replica().RootAt(e.tx.ReadTxID().Seqno) }
 
 // LedgerSecrets returns the secret in force for the attempt's own position, and the
 // one before it.

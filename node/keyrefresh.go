@@ -13,7 +13,6 @@ import (
 	"chancery/gov/tables"
 	"chancery/internal/oidc"
 	"chancery/kv"
-	"chancery/raftfsm"
 )
 
 // keyRefresher keeps the signing keys of token issuers up to date (CCF's
@@ -113,30 +112,13 @@ func (r *keyRefresher) refresh(ctx context.Context, issuer string, how tables.JW
 	return r.record(ctx, issuer, keys)
 }
 
-// recordAttempts bounds how often a transaction is begun anew because others were faster.
-const recordAttempts = 10
-
 // record writes an issuer's keys, if they have changed and the issuer still wants it.
 func (r *keyRefresher) record(ctx context.Context, issuer string, keys json.RawMessage) error {
-	for range recordAttempts {
-		tx := r.n.Begin()
+	return r.n.transact(ctx, func(tx *kv.Tx) error {
 		how, ok, err := tables.JWTIssuers.Get(tx, issuer)
-		if err != nil {
+		if err != nil || !ok || !how.AutoRefresh {
 			return err
 		}
-		if !ok || !how.AutoRefresh {
-			return nil
-		}
-		if err := gov.SetJWTKeys(tx, issuer, keys); err != nil {
-			return err
-		}
-		if !tx.Dirty() {
-			return nil
-		}
-		_, err = r.n.replica.Submit(ctx, tx, raftfsm.Submission{})
-		if !errors.Is(err, kv.ErrConflict) {
-			return err
-		}
-	}
-	return fmt.Errorf("%w, %d times in a row", kv.ErrConflict, recordAttempts)
+		return gov.SetJWTKeys(tx, issuer, keys)
+	})
 }

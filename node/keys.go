@@ -28,6 +28,18 @@ type keys struct {
 
 // newKeys makes the keys of the first node of a new service.
 func newKeys(curveName config.Curve) (*keys, error) {
+	k, err := newNodeKeys(curveName)
+	if err != nil {
+		return nil, err
+	}
+	if k.service, err = identity.GenerateKey(k.node.Curve); err != nil {
+		return nil, fmt.Errorf("making the service's key: %w", err)
+	}
+	return k, nil
+}
+
+// newNodeKeys makes a node's own keys. It is given the service's when it is trusted.
+func newNodeKeys(curveName config.Curve) (*keys, error) {
 	curve, err := identity.CurveByName(string(curveName))
 	if err != nil {
 		return nil, err
@@ -35,9 +47,6 @@ func newKeys(curveName config.Curve) (*keys, error) {
 	k := &keys{}
 	if k.node, err = identity.GenerateKey(curve); err != nil {
 		return nil, fmt.Errorf("making the node's key: %w", err)
-	}
-	if k.service, err = identity.GenerateKey(curve); err != nil {
-		return nil, fmt.Errorf("making the service's key: %w", err)
 	}
 	if k.encryption, err = identity.GenerateEncryptionKey(); err != nil {
 		return nil, fmt.Errorf("making the node's encryption key: %w", err)

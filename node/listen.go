@@ -129,6 +129,10 @@ func (n *Node) options(b boundInterface) server.InterfaceOptions {
 		MaxConcurrentStreams: uint64(h.MaxConcurrentStreamsCount), InitialWindowSize: uint64(h.InitialWindowSize), MaxFrameSize: uint64(h.MaxFrameSize),
 		AcceptedEndpoints: b.cfg.AcceptedEndpoints, IdleTimeout: noIdleTimeout,
 	}
+	o.ForwardingTimeout = time.Duration(b.cfg.ForwardingTimeoutMS) * time.Millisecond
+	if r := b.cfg.Redirections; r != nil {
+		o.Redirections = &server.Redirections{ToPrimary: resolver(r.ToPrimary), ToBackup: resolver(r.ToBackup)}
+	}
 	if t := n.cfg.IdleConnectionTimeout; t != nil {
 		o.IdleTimeout = *t
 	}
@@ -146,6 +150,17 @@ func (n *Node) options(b boundInterface) server.InterfaceOptions {
 		o.TLS = identity.ServerTLS(&n.certs.self, protocol)
 	}
 	return o
+}
+
+// resolver translates where redirects go. Absent, it is CCF's default: the primary.
+func resolver(r *config.Resolver) server.Resolver {
+	switch {
+	case r == nil:
+		return server.Resolver{}
+	case r.Kind == config.StaticAddress:
+		return server.Resolver{Address: r.Target.Address}
+	}
+	return server.Resolver{Backup: r.Target.Role == config.RoleBackup}
 }
 
 // noIdleTimeout stands for idle_connection_timeout: null.

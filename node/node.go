@@ -2,9 +2,11 @@ package node
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,6 +23,7 @@ import (
 // CCF's names of a node's states, as far as this node can be in them.
 const (
 	stateInitialized   = "Initialized"
+	statePending       = "Pending"
 	statePartOfNetwork = "PartOfNetwork"
 )
 
@@ -39,13 +42,24 @@ type Node struct {
 	certs     *certificates
 	listeners *listeners
 
-	// replica is set once, before anything is served.
-	replica *raftfsm.Replica
+	// current is set once: before anything is served, or when the node has joined.
+	current atomic.Pointer[raftfsm.Replica]
+	opened  chan struct{} // closed when current is set
+	// peers and forwarder are set before current.
+	peers     *raftfsm.Peers
+	forwarder *forwarder
+
+	// identity is the service certificate by which peers are judged while the tables
+	// hold none; nil on Resume.
+	identity *x509.Certificate
+	joiner   *joiner                // on Join only
+	joined   atomic.Pointer[joined] // what the service gave; nil on the node that started it
 
 	// genesis is set on Start only.
 	genesis *genesis
 
 	committed  chan struct{} // capacity 1: raised by every commit
+	membership chan struct{} // capacity 1: raised by every commit and when this node begins to lead
 	refresher  *keyRefresher
 	led        chan struct{} // closed when this node leads for the first time
 	leadOnce   sync.Once
@@ -55,6 +69,9 @@ type Node struct {
 
 var _ server.Node = (*Node)(nil)
 
+// replica returns the node's copy of the history, nil until the node has joined.
+func (n *Node) replica() *raftfsm.Replica { return n.current.Load() }
+
 // Begin returns a transaction over the head.
 func (n *Node) Begin() *kv.Tx { return n.store.Begin() }
 
@@ -63,61 +80,87 @@ func (n *Node) Committed() *kv.State { return n.store.Committed() }
 
 // Position returns where the node stands.
 func (n *Node) Position() server.Position {
-	p := n.replica.Position()
+	r := n.replica()
+	if r == nil {
+		return server.Position{}
+	}
+	p := r.Position()
 	view := p.View
 	if view == 0 {
-		view = n.replica.Term()
+		view = r.Term()
 	}
 	return server.Position{View: view, Primary: p.View != 0, History: p.History}
 }
 
 // Submit gives a transaction the next position.
 func (n *Node) Submit(ctx context.Context, tx *kv.Tx, s server.Submission) (server.TxID, error) {
+	r := n.replica()
+	if r == nil {
+		return server.TxID{}, server.ErrNotPrimary
+	}
 	sub := raftfsm.Submission{Claims: s.Claims, AwaitCommit: s.AwaitCommit}
 	if e, ok := s.Effects.(*effects); ok {
 		sub.ForceChunk = e.chunk
 	}
-	id, err := n.replica.Submit(ctx, tx, sub)
+	id, err := r.Submit(ctx, tx, sub)
 	return id, translate(err)
 }
 
 // Wait blocks until id is Committed or Invalid.
 func (n *Node) Wait(ctx context.Context, id server.TxID) (server.Status, error) {
-	s, err := n.replica.Wait(ctx, id)
+	r := n.replica()
+	if r == nil {
+		return server.Unknown, server.ErrStopped
+	}
+	s, err := r.Wait(ctx, id)
 	return s, translate(err)
 }
 
 // RequestSignature asks that what is ordered so far be signed soon.
-func (n *Node) RequestSignature() { n.replica.RequestCommit(n.replica.Position().Head) }
+func (n *Node) RequestSignature() {
+	if r := n.replica(); r != nil {
+		r.RequestCommit(r.Position().Head)
+	}
+}
 
 // Receipt returns the JSON receipt of a committed transaction.
 func (n *Node) Receipt(_ context.Context, id server.TxID) (*ledger.Receipt, error) {
-	p, err := n.replica.Proof(id)
+	p, err := n.proof(id)
 	if err != nil {
-		return nil, translate(err)
+		return nil, err
 	}
 	return n.jsonReceipt(p)
 }
 
 // COSEReceipt returns the COSE receipt of a committed transaction.
 func (n *Node) COSEReceipt(_ context.Context, id server.TxID) ([]byte, error) {
-	p, err := n.replica.Proof(id)
+	p, err := n.proof(id)
 	if err != nil {
-		return nil, translate(err)
+		return nil, err
 	}
 	return n.coseReceipt(p)
 }
 
+func (n *Node) proof(id server.TxID) (*raftfsm.Proof, error) {
+	r := n.replica()
+	if r == nil {
+		return nil, server.ErrNotCommitted
+	}
+	p, err := r.Proof(id)
+	return p, translate(err)
+}
+
 // Transaction returns the writes of a committed transaction.
 func (n *Node) Transaction(_ context.Context, id server.TxID) (writeset.WriteSet, error) {
-	if n.replica.Status(id) != ledger.StatusCommitted {
+	r := n.replica()
+	if r == nil || r.Status(id) != ledger.StatusCommitted {
 		return nil, fmt.Errorf("transaction %v: %w", id, server.ErrNotCommitted)
 	}
-	e, err := n.replica.Entry(id.Seqno)
+	e, err := r.Entry(id.Seqno)
 	if err != nil {
 		return nil, translate(err)
 	}
-	return n.replica.Writes(e)
+	return r.Writes(e)
 }
 
 // translate turns raftfsm's sentinels into those that the server branches on.
@@ -138,63 +181,38 @@ func translate(err error) error {
 
 // Info returns what the node says of itself.
 func (n *Node) Info() server.Info {
+	var init uint64
+	if n.replica() == nil {
+		init = math.MaxUint64 // it may have no chunk at all
+	}
 	return server.Info{
-		ID: n.keys.id, State: n.state.Load().(string), StopNotice: n.stopNotice.Load(),
-		PrimaryID: n.replica.Leader(), SelfSignedCert: n.certs.selfSigned(),
+		InitIndex: init,
+		ID:        n.keys.id, State: n.state.Load().(string), StopNotice: n.stopNotice.Load(),
+		PrimaryID: n.primaryID(), SelfSignedCert: n.certs.selfSigned(),
 		RefreshAttempts: n.refresher.attempts.Load(), RefreshSuccesses: n.refresher.successes.Load(), RefreshFailures: n.refresher.failures.Load(),
 	}
 }
 
-// Consensus returns the details of /node/consensus.
-func (n *Node) Consensus() server.Consensus {
-	p := n.Position()
-	c := server.Consensus{
-		Acks: map[string]server.ConsensusAck{}, MembershipState: "Active", LeadershipState: "Follower",
-		ReconfigurationType: "OneTransaction", CurrentView: p.View, Ticking: true,
-	}
-	if p.Primary {
-		c.LeadershipState = "Leader"
-	}
-	if leader := n.replica.Leader(); leader != "" {
-		c.PrimaryID = &leader
-	}
-	servers, _, err := n.replica.Members()
-	if err != nil {
-		n.log.Warn("reading the consensus configuration", "err", err)
-		return c
-	}
-	peers := make(map[string]server.ConsensusPeer, len(servers))
-	for _, s := range servers {
-		peers[string(s.ID)] = server.ConsensusPeer{Address: string(s.Address)}
-	}
-	c.Configs = []server.ConsensusConfig{{Idx: n.firstConfiguration(), Rid: firstRid, Nodes: peers}}
-	return c
-}
-
-// firstRid numbers the reconfigurations of a service whose set of nodes never changed.
-const firstRid = 1
-
-// firstConfiguration is the seqno of the transaction that made the present set of
-// nodes: with one node, the one that recorded it.
-func (n *Node) firstConfiguration() uint64 {
-	_, version, _ := n.store.Committed().Get(nodesInfo, []byte(n.keys.id))
-	return version
-}
-
 // raise wakes the reconcilers; it never blocks.
 func (n *Node) raise(*kv.State) {
-	for _, c := range []chan struct{}{n.committed, n.refresher.committed} {
-		select {
-		case c <- struct{}{}:
-		default:
-		}
-	}
+	poke(n.committed)
+	poke(n.refresher.committed)
+	poke(n.membership)
 }
 
 // leads is told by the replica when it begins (or, with 0, ceases) to lead.
 func (n *Node) leads(view uint64) {
 	if view != 0 {
 		n.leadOnce.Do(func() { close(n.led) })
+		poke(n.membership)
+	}
+}
+
+// poke wakes whoever waits on c, or will; it never blocks.
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
 }
 

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"chancery/gov/tables"
 	"chancery/internal/identity"
@@ -14,13 +15,25 @@ import (
 // runReconcilers makes the node match the committed tables, after every commit and
 // once at the start. Each reconciler compares and acts; none remembers.
 func (n *Node) runReconcilers(ctx context.Context) error {
+	var grace <-chan time.Time
 	for {
 		if err := n.reconcileCertificate(); err != nil {
 			return fmt.Errorf("following the tables: %w", err)
 		}
+		retired, err := n.reconcilePeers()
+		if err != nil {
+			return fmt.Errorf("following the tables: %w", err)
+		}
+		if retired && grace == nil {
+			wait := retirementGrace * n.cfg.Consensus.ElectionTimeout
+			n.log.Info("the service has retired this node; it stops by itself", "in", wait)
+			grace = time.After(wait)
+		}
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-grace:
+			return errRetired
 		case <-n.committed:
 		}
 	}
@@ -43,6 +56,9 @@ func (n *Node) sign(id raftfsm.TxID, root ledger.Digest, tree []byte) (writeset.
 // nextSecret takes a new ledger secret out of the transaction that announces it: it
 // stands there encrypted for each trusted node.
 func (n *Node) nextSecret(id raftfsm.TxID, ws writeset.WriteSet) (*ledger.Secret, error) {
+	if j := n.joined.Load(); j != nil && id.Seqno < j.known {
+		return nil, nil // it came with the others when this node joined
+	}
 	for _, m := range ws {
 		if m.Name != tables.NameEncryptedSecrets || len(m.Writes) == 0 {
 			continue

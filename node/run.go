@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"path/filepath"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"chancery/attest/virtual"
 	"chancery/internal/durable"
 	"chancery/kv"
 	"chancery/ledger"
@@ -19,9 +21,6 @@ import (
 	"chancery/raftfsm"
 	"chancery/server"
 )
-
-// nodesInfo is the table that says which nodes there are.
-const nodesInfo = "public:ccf.gov.nodes.info"
 
 // Run is a node's whole life: it returns when ctx ends and everything has stopped,
 // or with the first error that ends the node.
@@ -36,22 +35,27 @@ func Run(ctx context.Context, cfg *config.Config, o Options) error {
 	if err != nil {
 		return err
 	}
-	err = n.run(ctx)
+	if err = n.run(ctx); errors.Is(err, errRetired) {
+		err = nil
+	}
 	return errors.Join(err, n.ledger.Close())
 }
 
 // open builds the node up to the point where it can be served. On an error
 // everything that was opened is closed again.
 func open(ctx context.Context, cfg *config.Config, o Options) (_ *Node, err error) {
-	n := &Node{cfg: cfg, opts: o, log: o.Log, store: kv.NewStore(), committed: make(chan struct{}, 1), led: make(chan struct{})}
+	n := &Node{
+		cfg: cfg, opts: o, log: o.Log, store: kv.NewStore(), committed: make(chan struct{}, 1),
+		membership: make(chan struct{}, 1), led: make(chan struct{}), opened: make(chan struct{}),
+	}
 	n.disk = newDisk(cfg.SlowIOLoggingThreshold, o.Now, o.Log)
 	n.fs = durable.Watch(o.FS, o.Now, n.disk.done)
 	n.refresher = newKeyRefresher(n)
 	n.state.Store(stateInitialized)
 	switch cfg.Command.Type {
-	case config.CommandStart, config.CommandResume:
+	case config.CommandStart, config.CommandJoin, config.CommandResume:
 	default:
-		return nil, fmt.Errorf("command.type %s: not available in this release; Start and Resume are", cfg.Command.Type)
+		return nil, fmt.Errorf("command.type %s: not available in this release; Start, Join and Resume are", cfg.Command.Type)
 	}
 	if cfg.Command.Type == config.CommandStart {
 		if err := n.checkUnused(); err != nil {
@@ -77,9 +81,12 @@ func open(ctx context.Context, cfg *config.Config, o Options) (_ *Node, err erro
 	if err := n.writeAddressFiles(); err != nil {
 		return nil, err
 	}
-	if cfg.Command.Type == config.CommandStart {
+	switch cfg.Command.Type {
+	case config.CommandStart:
 		err = n.prepareStart(ctx)
-	} else {
+	case config.CommandJoin:
+		err = n.prepareJoin(ctx)
+	default:
 		err = n.prepareResume()
 	}
 	if err != nil {
@@ -87,6 +94,9 @@ func open(ctx context.Context, cfg *config.Config, o Options) (_ *Node, err erro
 	}
 	if err := writePublic(n.fs, cfg.OutputFiles.NodeCertificateFile, []byte(n.certs.selfSigned())); err != nil {
 		return nil, err
+	}
+	if n.joins() {
+		return n, nil // it takes part once it is trusted
 	}
 	return n, n.openReplica(ctx)
 }
@@ -134,14 +144,20 @@ func (n *Node) openLedger() (err error) {
 
 // openReplica joins ledger, store and Raft.
 func (n *Node) openReplica(ctx context.Context) error {
-	transport, err := raftfsm.NewTransport(raftfsm.TransportConfig{
+	peers := raftfsm.PeersConfig{
 		Listener: n.listeners.node, Advertise: n.listeners.nodeAddress, TLS: n.peerTLS,
 		Timeout: n.cfg.ClientConnectionTimeout, Now: n.opts.Now, Log: n.log,
-	})
-	if err != nil {
+	}
+	var err error
+	if peers.LocalAddr, err = localAddress(n.cfg.NodeClientInterface); err != nil {
+		return err
+	}
+	if n.peers, err = raftfsm.NewPeers(peers); err != nil {
 		return err
 	}
 	n.listeners.nodeTakeover = true
+	n.forwarder = newForwarder(n, n.peers)
+	transport := n.peers.NewTransport()
 	cfg := raftfsm.Config{
 		ID: n.keys.id, Dir: raftDir(n.cfg), FS: n.fs, Ledger: n.ledger, Secrets: n.secrets, Store: n.store,
 		Sign: n.sign, NextSecret: n.nextSecret, Transport: transport, Address: raft.ServerAddress(n.listeners.nodeAddress),
@@ -154,13 +170,39 @@ func (n *Node) openReplica(ctx context.Context) error {
 	}
 	if n.cfg.Command.Type == config.CommandStart {
 		if err := raftfsm.Bootstrap(cfg); err != nil {
-			return errors.Join(err, transport.Close())
+			return errors.Join(err, n.closePeers(transport))
 		}
 	}
-	if n.replica, err = raftfsm.Open(ctx, cfg); err != nil {
-		return errors.Join(err, transport.Close())
+	if j := n.joined.Load(); j != nil {
+		cfg.KnownSecrets = j.known
 	}
+	r, err := raftfsm.Open(ctx, cfg)
+	if err != nil {
+		return errors.Join(err, n.closePeers(transport))
+	}
+	n.current.Store(r)
+	close(n.opened)
 	return nil
+}
+
+// closePeers ends the node-to-node network of a replica that did not open.
+func (n *Node) closePeers(t *raft.NetworkTransport) error {
+	return errors.Join(t.Close(), n.peers.Close())
+}
+
+// localAddress parses node_client_interface: a host, or host:port.
+func localAddress(s string) (*net.TCPAddr, error) {
+	if s == "" {
+		return nil, nil
+	}
+	if _, _, err := net.SplitHostPort(s); err != nil {
+		s = net.JoinHostPort(s, "0")
+	}
+	a, err := net.ResolveTCPAddr("tcp", s)
+	if err != nil {
+		return nil, fmt.Errorf("node_client_interface: %w", err)
+	}
+	return a, nil
 }
 
 // raftDir is where Raft's own files lie: beside the ledger directory, never in it,
@@ -175,7 +217,7 @@ func (n *Node) run(ctx context.Context) error {
 	replicaCtx, stopReplica := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopReplica()
 	replicaEnded := make(chan error, 1)
-	go func() { replicaEnded <- n.replica.Run(replicaCtx) }()
+	go func() { replicaEnded <- n.runReplica(replicaCtx) }()
 
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { // a halted replica ends everything else
@@ -189,11 +231,13 @@ func (n *Node) run(ctx context.Context) error {
 	})
 	g.Go(func() error { return n.runReconcilers(gctx) })
 	g.Go(func() error { return n.refresher.run(gctx) })
+	g.Go(func() error { return n.runMembership(gctx) })
 	if n.opts.StopNotice != nil {
 		g.Go(func() error {
 			select {
 			case <-n.opts.StopNotice:
 				n.stopNotice.Store(true)
+				n.standDown(gctx)
 			case <-gctx.Done():
 			}
 			return nil
@@ -205,7 +249,33 @@ func (n *Node) run(ctx context.Context) error {
 	g.Go(func() error { return n.begin(gctx) })
 	err := g.Wait()
 	stopReplica()
-	return errors.Join(err, <-replicaEnded)
+	err = errors.Join(err, <-replicaEnded)
+	if n.peers != nil {
+		err = errors.Join(err, n.peers.Close())
+	}
+	return err
+}
+
+// runReplica runs the replica from when it is there.
+func (n *Node) runReplica(ctx context.Context) error {
+	select {
+	case <-n.opened:
+		return n.replica().Run(ctx)
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+// standDown hands the primary's role over when the operator announces the node's end.
+func (n *Node) standDown(ctx context.Context) {
+	if !n.Position().Primary {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, n.cfg.Consensus.ElectionTimeout)
+	defer cancel()
+	if err := n.replica().Transfer(ctx); err != nil {
+		n.log.Info("the primary's role was not handed over", "err", err)
+	}
 }
 
 func orStopped(err error) error {
@@ -213,6 +283,16 @@ func orStopped(err error) error {
 		return errors.New("stopped")
 	}
 	return err
+}
+
+// serveForwarded answers what other nodes forward, from when the node takes part.
+func (n *Node) serveForwarded(ctx context.Context, s *server.Server) error {
+	select {
+	case <-n.opened:
+		return n.forwarder.serve(ctx, s)
+	case <-ctx.Done():
+		return nil
+	}
 }
 
 // serve starts one server goroutine per RPC interface.
@@ -226,6 +306,8 @@ func (n *Node) serve(ctx context.Context, g *errgroup.Group) error {
 		MaxUncommitted:   uint64(n.cfg.Consensus.MaxUncommittedTxCount),
 		RespondCommitted: n.cfg.Chancery.Respond == config.RespondCommitted,
 		NodeInterfaces:   interfaces,
+		Verifier:         virtual.Verifier{},
+		SignMode:         string(n.cfg.Chancery.LedgerSignMode),
 	})
 	if err != nil {
 		return fmt.Errorf("building the server: %w", err)
@@ -236,5 +318,6 @@ func (n *Node) serve(ctx context.Context, g *errgroup.Group) error {
 	if ln := n.listeners.metrics; ln != nil {
 		g.Go(func() error { return n.serveMetrics(ctx, ln, s) })
 	}
+	g.Go(func() error { return n.serveForwarded(ctx, s) })
 	return nil
 }

@@ -46,6 +46,9 @@ func (n *Node) prepareStart(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if n.identity, err = identity.ParseCertificate([]byte(servicePEM)); err != nil {
+		return err
+	}
 	if err := n.use(nodePEM); err != nil {
 		return err
 	}
@@ -193,27 +196,31 @@ func (n *Node) constitution() (string, error) {
 // begin waits until the node leads, makes the genesis transaction of a new service,
 // and opens the node to the network once what it begins with is committed.
 func (n *Node) begin(ctx context.Context) error {
+	if n.joins() {
+		return n.joinService(ctx)
+	}
+	n.replica().Elect()
 	if err := n.awaitLead(ctx); err != nil {
 		return ignoreStop(ctx, err)
 	}
 	var id raftfsm.TxID
 	if n.genesis == nil {
-		id = n.replica.Position().Head
+		id = n.replica().Position().Head
 	} else {
 		tx := n.store.Begin()
-		n.genesis.params.TxID = writeset.TxID{View: n.replica.Position().View, Seqno: 1}
+		n.genesis.params.TxID = writeset.TxID{View: n.replica().Position().View, Seqno: 1}
 		if err := gov.Create(tx, n.genesis.params); err != nil {
 			return fmt.Errorf("creating the service: %w", err)
 		}
 		var err error
-		if id, err = n.replica.Submit(ctx, tx, raftfsm.Submission{AwaitCommit: true}); err != nil {
+		if id, err = n.replica().Submit(ctx, tx, raftfsm.Submission{AwaitCommit: true}); err != nil {
 			return ignoreStop(ctx, fmt.Errorf("creating the service: %w", err))
 		}
 		if id != n.genesis.params.TxID {
 			return fmt.Errorf("the create transaction says %v and stands at %v", n.genesis.params.TxID, id)
 		}
 	}
-	if status, err := n.replica.Wait(ctx, id); err != nil || status != ledger.StatusCommitted {
+	if status, err := n.replica().Wait(ctx, id); err != nil || status != ledger.StatusCommitted {
 		return ignoreStop(ctx, fmt.Errorf("transaction %v, with which the node begins, is %s: %w", id, status, err))
 	}
 	n.state.Store(statePartOfNetwork)

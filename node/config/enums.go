@@ -103,6 +103,12 @@ func (ResolverKind) Enum() []string { return []string{"NodeByRole", "StaticAddre
 // Role is a node's part in consensus.
 type Role string
 
+// The roles.
+const (
+	RolePrimary Role = "primary"
+	RoleBackup  Role = "backup"
+)
+
 // Enum lists the values.
 func (Role) Enum() []string { return []string{"primary", "backup"} }
 

@@ -1,0 +1,334 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"chancery/gov/tables"
+	"chancery/internal/identity"
+	"chancery/ledger"
+	"chancery/node/config"
+	"chancery/server/api"
+)
+
+// joiner is a node that asks to become part of a service.
+type joiner struct {
+	n       *Node
+	service *x509.Certificate // that the target must show
+	target  string            // host:port
+	body    []byte            // the request
+	own     *tls.Certificate
+}
+
+// joined is what the service gave to this node.
+type joined struct {
+	network *api.NetworkInfo
+	// known is the seqno through which the ledger secrets given are all there are.
+	known uint64
+}
+
+// refusedError ends a node that the service does not let in.
+type refusedError struct {
+	target string
+	status int
+	body   []byte
+}
+
+func (e *refusedError) Error() string {
+	var b api.ErrorBody
+	if json.Unmarshal(e.body, &b) == nil && b.Error != nil {
+		return fmt.Sprintf("the service at %s refuses this node: %d %s: %s", e.target, e.status, b.Error.Code, b.Error.Message)
+	}
+	return fmt.Sprintf("the service at %s refuses this node with status %d", e.target, e.status)
+}
+
+// errUntrusted says that the target is no node of the service.
+var errUntrusted = errors.New("its certificate is not issued by the service of command.service_certificate_file")
+
+// prepareJoin makes the node's own keys and certificate, and checks that what lies in
+// its ledger directory can be the service's.
+func (n *Node) prepareJoin(ctx context.Context) (err error) {
+	text, err := n.fs.ReadFile(n.cfg.Command.ServiceCertificateFile)
+	if err != nil {
+		return fmt.Errorf("command.service_certificate_file: %w", err)
+	}
+	if n.identity, err = identity.ParseCertificate(text); err != nil {
+		return fmt.Errorf("command.service_certificate_file: %w", err)
+	}
+	if err := n.checkOwnLedger(); err != nil {
+		return err
+	}
+	now := n.opts.Now().UTC().Truncate(time.Second)
+	if n.keys, err = newNodeKeys(n.cfg.NodeCertificate.CurveID); err != nil {
+		return err
+	}
+	if n.certs, err = newCertificates(n.cfg, n.keys, n.listeners.publishedRPC(), now); err != nil {
+		return err
+	}
+	n.secrets = new(ledger.Secrets)
+	n.joiner, err = n.newJoiner(ctx)
+	return err
+}
+
+// checkOwnLedger refuses a ledger whose service is another one than that to be joined.
+func (n *Node) checkOwnLedger() error {
+	var last *tables.Service
+	for e, err := range n.ledger.Entries(1) {
+		if err != nil {
+			return fmt.Errorf("reading the ledger in %s: %w", n.cfg.Ledger.Directory, err)
+		}
+		for _, m := range e.Public {
+			if m.Name != tables.NameServiceInfo || len(m.Writes) == 0 {
+				continue
+			}
+			last = new(tables.Service)
+			if err := tables.Unmarshal(m.Writes[len(m.Writes)-1].Value, last); err != nil {
+				return fmt.Errorf("entry %v: %w", e.ID, err)
+			}
+		}
+	}
+	if last == nil {
+		return nil
+	}
+	cert, err := identity.ParseCertificate([]byte(last.Cert))
+	if err != nil {
+		return fmt.Errorf("the ledger in %s: %w", n.cfg.Ledger.Directory, err)
+	}
+	if !bytes.Equal(cert.RawSubjectPublicKeyInfo, n.identity.RawSubjectPublicKeyInfo) {
+		return fmt.Errorf("command Join: the ledger in %s is another service's", n.cfg.Ledger.Directory)
+	}
+	return nil
+}
+
+func (n *Node) newJoiner(ctx context.Context) (*joiner, error) {
+	_, quote, err := n.attest(ctx)
+	if err != nil {
+		return nil, err
+	}
+	row, err := n.row(quote)
+	if err != nil {
+		return nil, err
+	}
+	body, err := tables.Marshal(map[string]any{
+		"node_info_network":           map[string]any{"node_to_node_interface": row.NodeToNode, "rpc_interfaces": row.RPC},
+		"quote_info":                  row.Quote,
+		"public_encryption_key":       row.EncryptionKey,
+		"certificate_signing_request": row.CSR,
+		"node_data":                   row.Data,
+		"startup_seqno":               0,
+		"ledger_sign_mode":            string(n.cfg.Chancery.LedgerSignMode),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("encoding the request to join: %w", err)
+	}
+	own, err := n.certs.self.Get()
+	if err != nil {
+		return nil, err
+	}
+	return &joiner{n: n, service: n.identity, target: n.cfg.Command.Join.TargetRPCAddress, body: body, own: own}, nil
+}
+
+// run asks again and again until the service trusts this node. Errors: what the service
+// refuses for good, a target that is not of the service, ctx's.
+func (j *joiner) run(ctx context.Context) (*joined, error) {
+	retry := time.NewTimer(0)
+	defer retry.Stop()
+	said := ""
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-retry.C:
+		}
+		answer, err := j.ask(ctx)
+		var refused *refusedError
+		switch {
+		case errors.As(err, &refused), errors.Is(err, errUntrusted):
+			return nil, err
+		case err == nil && answer != nil && answer.NetworkInfo != nil:
+			return j.accept(answer)
+		}
+		now := "the service has not decided on this node yet; a member proposes transition_node_to_trusted for it"
+		if err != nil {
+			now = err.Error()
+		}
+		if said != now && ctx.Err() == nil {
+			j.n.log.Info("not joined yet, asking again", "node", j.n.keys.id, "target", j.target, "reason", now)
+			said = now
+		}
+		retry.Reset(j.n.cfg.Command.Join.RetryTimeout)
+	}
+}
+
+// maxJoinAnswer bounds the answer to a request to join, in bytes.
+const maxJoinAnswer = 16 << 20
+
+// ask sends one request. A nil answer says that the next request goes elsewhere.
+func (j *joiner) ask(ctx context.Context) (*api.JoinAnswer, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*j.n.cfg.ClientConnectionTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+j.target+"/node/join", bytes.NewReader(j.body))
+	if err != nil {
+		return nil, fmt.Errorf("command.join.target_rpc_address: %w", err)
+	}
+	req.Header.Set(api.HeaderContentType, api.TypeJSON)
+	transport := &http.Transport{
+		TLSClientConfig: j.tls(), DisableKeepAlives: true,
+		DialContext: (&net.Dialer{Timeout: j.n.cfg.ClientConnectionTimeout}).DialContext,
+	}
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		return nil, fmt.Errorf("asking %s: %w", j.target, err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxJoinAnswer))
+	if err != nil {
+		return nil, fmt.Errorf("asking %s: %w", j.target, err)
+	}
+	switch {
+	case resp.StatusCode == http.StatusOK:
+		out := &api.JoinAnswer{}
+		if err := json.Unmarshal(body, out); err != nil {
+			return nil, fmt.Errorf("the answer of %s: %w", j.target, err)
+		}
+		return out, nil
+	case resp.StatusCode == http.StatusTemporaryRedirect, resp.StatusCode == http.StatusPermanentRedirect:
+		return nil, j.follow(resp.Header.Get(api.HeaderLocation))
+	case resp.StatusCode/100 == 4:
+		return nil, &refusedError{target: j.target, status: resp.StatusCode, body: body}
+	}
+	return nil, fmt.Errorf("%s answers with status %d", j.target, resp.StatusCode)
+}
+
+// follow makes the place of a redirect the next target.
+func (j *joiner) follow(location string) error {
+	if !j.n.cfg.Command.Join.FollowRedirect {
+		return fmt.Errorf("%s redirects to %s, and command.join.follow_redirect is off", j.target, location)
+	}
+	to, err := url.Parse(location)
+	if err != nil || to.Host == "" {
+		return fmt.Errorf("%s redirects to %q", j.target, location)
+	}
+	j.target = to.Host
+	return nil
+}
+
+// tls trusts nodes of the service, by whatever address they are reached.
+func (j *joiner) tls() *tls.Config {
+	c := identity.ClientTLS(j.service, j.own)
+	c.InsecureSkipVerify = true // the chain is checked below; the name is not the node's identity
+	c.VerifyPeerCertificate = func(raw [][]byte, _ [][]*x509.Certificate) error {
+		if len(raw) == 0 {
+			return errUntrusted
+		}
+		cert, err := x509.ParseCertificate(raw[0])
+		if err != nil {
+			return fmt.Errorf("%w: %w", errUntrusted, err)
+		}
+		if err := identity.IssuedBy(cert, j.service); err != nil {
+			return fmt.Errorf("%w: %w", errUntrusted, err)
+		}
+		if now := j.n.opts.Now(); now.Before(cert.NotBefore) || now.After(cert.NotAfter) {
+			return fmt.Errorf("it is valid from %s to %s", cert.NotBefore, cert.NotAfter)
+		}
+		return nil
+	}
+	return c
+}
+
+// accept takes what the service gave.
+func (j *joiner) accept(a *api.JoinAnswer) (*joined, error) {
+	n, network := j.n, a.NetworkInfo
+	if network.PublicOnly {
+		return nil, errors.New("the service is being recovered and knows its public state only: nodes join it once it is recovered")
+	}
+	key, err := identity.ParseECPrivateKey([]byte(network.Identity.PrivateKey))
+	if err != nil {
+		return nil, fmt.Errorf("the service's key: %w", err)
+	}
+	if !key.PublicKey.Equal(j.service.PublicKey) {
+		return nil, errors.New("the service's key is not that of command.service_certificate_file")
+	}
+	n.keys.service = key
+	out := &joined{network: network}
+	for _, s := range network.LedgerSecrets {
+		secret, err := ledger.NewSecret(s.Key)
+		if err != nil {
+			return nil, fmt.Errorf("the ledger secret from %d: %w", s.From, err)
+		}
+		if err := n.secrets.Add(s.From, secret); err != nil {
+			return nil, fmt.Errorf("the ledger secret from %d: %w", s.From, err)
+		}
+		out.known = s.From
+	}
+	if out.known == 0 {
+		return nil, errors.New("the service gave no ledger secret")
+	}
+	if network.EndorsedCertificate == "" {
+		return nil, errors.New("the service endorsed no certificate for this node")
+	}
+	n.joined.Store(out)
+	return out, n.use(network.EndorsedCertificate)
+}
+
+// joinService asks until it is let in, and then takes part.
+func (n *Node) joinService(ctx context.Context) error {
+	n.state.Store(statePending)
+	if _, err := n.joiner.run(ctx); err != nil {
+		return ignoreStop(ctx, err)
+	}
+	if err := n.openReplica(ctx); err != nil {
+		return ignoreStop(ctx, err)
+	}
+	n.state.Store(statePartOfNetwork)
+	n.log.Info("the node is part of the network", "node", n.keys.id)
+	return nil
+}
+
+// joins says whether the node joins a service that runs.
+func (n *Node) joins() bool { return n.cfg.Command.Type == config.CommandJoin }
+
+// NetworkInfo returns what a trusted node needs: the service's identity and the ledger
+// secrets of the committed history. A secret that is not committed reaches it like every
+// node, in the transaction that announces it.
+func (n *Node) NetworkInfo() (*api.NetworkInfo, error) {
+	committed := n.store.Committed()
+	service, ok, err := tables.ServiceInfo.Get(tables.View(committed))
+	if err != nil || !ok {
+		return nil, fmt.Errorf("there is no service yet: %w", err)
+	}
+	key, err := identity.PrivateKeyPEM(n.keys.service)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the service's key: %w", err)
+	}
+	cose := n.coseIDs()
+	out := &api.NetworkInfo{
+		Identity: api.NetworkIdentity{Certificate: service.Cert, PrivateKey: string(key)}, ServiceStatus: string(service.Status),
+		COSESignatures: &api.COSESignatureIDs{Issuer: cose.Issuer, Subject: cose.Subject},
+	}
+	for from, s := range n.secrets.All() {
+		if from <= committed.TxID().Seqno+1 {
+			out.LedgerSecrets = append(out.LedgerSecrets, api.LedgerSecret{From: from, Key: s.Key()})
+		}
+	}
+	return out, nil
+}
+
+// coseIDs are the CWT claims of the ledger's COSE signatures: configured where the
+// service was started, given with the secrets to those who joined it.
+func (n *Node) coseIDs() config.COSESignatures {
+	if j := n.joined.Load(); j != nil && j.network.COSESignatures != nil {
+		return config.COSESignatures{Issuer: j.network.COSESignatures.Issuer, Subject: j.network.COSESignatures.Subject}
+	}
+	return n.cfg.Command.Start.COSESignatures
+}
