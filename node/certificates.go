@@ -188,8 +188,12 @@ func (n *Node) peerTLS() *tls.Config {
 	}
 }
 
+// gone says whether nothing connects a node with the service any more. One whose
+// retirement is not complete still has to be told of it.
+func gone(n tables.Node) bool { return n.Status == tables.NodeRetired && n.RetiredCommitted }
+
 // verifyPeer accepts a node whose certificate the service's current identity issued
-// and which the nodes table does not call Retired.
+// and which the nodes table does not say is gone.
 func (n *Node) verifyPeer(raw [][]byte, _ [][]*x509.Certificate) error {
 	if len(raw) == 0 {
 		return fmt.Errorf("a node without a certificate")
@@ -216,7 +220,7 @@ func (n *Node) verifyPeer(raw [][]byte, _ [][]*x509.Certificate) error {
 	if err != nil {
 		return err
 	}
-	if ok && info.Status == tables.NodeRetired {
+	if ok && gone(info) {
 		return fmt.Errorf("node %s is retired", id)
 	}
 	return nil

@@ -138,29 +138,24 @@ var errRetired = errors.New("the service has retired this node")
 // so that its clients learn of it from the nodes table.
 const retirementGrace = 3
 
-// reconcilePeers cuts the connections of nodes that are retired, and says whether this
+// reconcilePeers cuts the connections of nodes that are gone, and says whether this
 // node itself is.
 func (n *Node) reconcilePeers() (retired bool, err error) {
 	nodes, err := tables.NodesInfo.All(tables.View(n.store.Committed()))
 	if err != nil {
 		return false, err
 	}
-	gone := map[string]bool{}
+	cut := map[string]bool{}
 	for _, row := range nodes {
-		if row.Value.Status == tables.NodeRetired {
-			gone[row.Key] = true
+		if row.Key == n.keys.id && row.Value.Status == tables.NodeRetired {
+			return true, nil
+		}
+		if gone(row.Value) {
+			cut[row.Key] = true
 		}
 	}
-	if gone[n.keys.id] {
-		return true, nil
-	}
-	if n.replica() != nil && n.peers != nil {
-		m, err := n.replica().Membership()
-		if err != nil {
-			return false, err
-		}
-		// One that is still in the configuration is sent what ends its part in it.
-		n.peers.Cut(func(id string) bool { return gone[id] && !m.Has(id) })
+	if len(cut) > 0 && n.replica() != nil {
+		n.peers.Cut(func(id string) bool { return cut[id] })
 	}
 	return false, nil
 }

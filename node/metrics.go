@@ -193,7 +193,7 @@ func (c nodeCollector) Collect(ch chan<- prometheus.Metric) {
 }
 
 func (c nodeCollector) replica(gauge func(*prometheus.Desc, float64, ...string), counter func(*prometheus.Desc, uint64, ...string)) {
-	r := c.n.replica
+	r := c.n.replica()
 	if r == nil { // nothing is replicated before the node has joined
 		return
 	}

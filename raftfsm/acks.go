@@ -14,6 +14,8 @@ import (
 type Ack struct {
 	// Index is the last Raft record that the backup is known to hold as we do.
 	Index uint64
+	// Commit is the last commit index that it was told and answered to.
+	Commit uint64
 	// At is when it last answered.
 	At time.Time
 }
@@ -41,7 +43,7 @@ func newAckTransport(t raft.Transport, now func() time.Time) *ackTransport {
 func (t *ackTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
 	err := t.Transport.AppendEntries(id, target, args, resp)
 	if err == nil && resp.Term <= args.Term {
-		t.note(id, resp.Success, args.PrevLogEntry+uint64(len(args.Entries)))
+		t.note(id, resp.Success, args.PrevLogEntry+uint64(len(args.Entries)), args.LeaderCommitIndex)
 	}
 	return err
 }
@@ -50,7 +52,7 @@ func (t *ackTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress
 func (t *ackTransport) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
 	err := t.Transport.InstallSnapshot(id, target, args, resp, data)
 	if err == nil {
-		t.note(id, resp.Success, args.LastLogIndex)
+		t.note(id, resp.Success, args.LastLogIndex, 0)
 	}
 	return err
 }
@@ -73,13 +75,13 @@ func (t *ackTransport) Close() error {
 	return nil
 }
 
-func (t *ackTransport) note(id raft.ServerID, success bool, index uint64) {
+func (t *ackTransport) note(id raft.ServerID, success bool, index, commit uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	a := t.acks[id]
 	a.At = t.now()
 	if success {
-		a.Index = max(a.Index, index)
+		a.Index, a.Commit = max(a.Index, index), max(a.Commit, min(index, commit))
 	}
 	t.acks[id] = a
 }

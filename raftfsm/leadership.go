@@ -78,6 +78,7 @@ func (r *Replica) lead(view uint64) {
 	r.applied = r.committed
 	r.view = view
 	r.acks.forget()
+	r.leaving = nil
 	r.handed, r.handedTo = nil, r.committed.Seqno
 	r.lastSigned, r.signFor = r.committed.Seqno, 0
 	r.publish()

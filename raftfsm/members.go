@@ -80,6 +80,10 @@ func (r *Replica) Reconcile(ctx context.Context, wanted []Peer) (more bool, err 
 		if isWanted(p.ID) || p.ID == r.cfg.ID {
 			continue
 		}
+		if !r.knows(p) {
+			more = true // what ends its part in the service must reach it
+			continue
+		}
 		if p.Voter && !r.safe(m, p.ID, "") {
 			return true, fmt.Errorf("removing %s: %w", p.ID, errUnsafe)
 		}
@@ -110,6 +114,22 @@ func (r *Replica) Reconcile(ctx context.Context, wanted []Peer) (more bool, err 
 	return more, nil
 }
 
+// knows says whether a node that is to leave has been told of the commit of everything
+// that was committed when that was first noticed, or does not answer.
+func (r *Replica) knows(p Member) bool {
+	r.mu.Lock()
+	at, noticed := r.leaving[p.ID]
+	if !noticed {
+		at = r.raft.CommitIndex()
+		if r.leaving == nil {
+			r.leaving = map[string]uint64{}
+		}
+		r.leaving[p.ID] = at
+	}
+	r.mu.Unlock()
+	return p.Ack.Commit >= at || !r.fresh(p)
+}
+
 // changed waits until a change of the configuration is committed.
 func (r *Replica) changed(ctx context.Context, what string, f raft.IndexFuture) error {
 	done := make(chan error, 1)
@@ -133,9 +153,11 @@ func (r *Replica) caughtUp(p Member) bool {
 	if p.ID == r.cfg.ID {
 		return true
 	}
-	fresh := r.cfg.Now().Sub(p.Ack.At) <= r.contactWithin()
-	return fresh && p.Ack.Index+catchUpSlack >= r.raft.CommitIndex()
+	return r.fresh(p) && p.Ack.Index+catchUpSlack >= r.raft.CommitIndex()
 }
+
+// fresh says whether a node has answered lately.
+func (r *Replica) fresh(p Member) bool { return r.cfg.Now().Sub(p.Ack.At) <= r.contactWithin() }
 
 // contactWithin is how old the last answer of a node that is up can be.
 func (r *Replica) contactWithin() time.Duration { return max(r.cfg.ElectionTimeout, minTimeout) }

@@ -144,8 +144,9 @@ type Replica struct {
 	diskFull   bool
 	drained    bool // no admission: the node stops
 
-	transferring bool         // no admission: the primary's role is being handed over
-	records      []recordMark // which position each of the last Raft records reached
+	leaving      map[string]uint64 // Raft's commit index when a node was first seen to be leaving
+	transferring bool              // no admission: the primary's role is being handed over
+	records      []recordMark      // which position each of the last Raft records reached
 
 	position atomic.Pointer[Position]
 	counters counters
