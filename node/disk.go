@@ -1,6 +1,8 @@
 package node
 
 import (
+	"context"
+	"fmt"
 	"log/slog"
 	"path/filepath"
 	"sync/atomic"
@@ -17,6 +19,9 @@ const opRaftLog = "raft_log"
 // slowLogEvery bounds how often slow operations are logged: a slow disk must not fill
 // the log, which may be on it.
 const slowLogEvery = time.Second
+
+// failsAfter is how many times the threshold makes a slow operation a failure (CCF's).
+const failsAfter = 100
 
 // disk measures what the node does on its disk, and logs what is slow
 // (slow_io_logging_threshold).
@@ -57,5 +62,9 @@ func (d *disk) done(op, path string, took time.Duration) {
 		d.unsaid.Add(1)
 		return
 	}
-	d.log.Info("slow disk operation", "operation", op, "file", filepath.Base(path), "took", took.String(), "others since the last such line", d.unsaid.Swap(0))
+	level := slog.LevelInfo
+	if took > failsAfter*d.slow {
+		level = slog.LevelWarn
+	}
+	d.log.Log(context.Background(), level, fmt.Sprintf("Operation took too long (%v): %s %s", took, op, filepath.Base(path)), "others", d.unsaid.Swap(0))
 }

@@ -26,8 +26,11 @@ func TestSlowDisk(t *testing.T) {
 	}
 	clock = clock.Add(time.Second)
 	d.done(opRaftLog, "raft.db", 30*time.Millisecond)
+	clock = clock.Add(time.Second)
+	d.done(opRaftLog, "raft.db", 1001*time.Millisecond)
 	lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
-	if len(lines) != 2 || !strings.Contains(lines[0], `operation=sync file=ledger_1 took=12ms`) || !strings.Contains(lines[1], `line"=4`) && !strings.Contains(lines[1], `line=4`) {
+	if len(lines) != 3 || !strings.Contains(lines[0], `Operation took too long (12ms): sync ledger_1`) ||
+		!strings.Contains(lines[1], `others=4`) || !strings.Contains(lines[2], "[fail ]") {
 		t.Errorf("logged:\n%s", &out)
 	}
 	if strings.Contains(out.String(), "/secret") {

@@ -9,6 +9,7 @@ import (
 
 	"chancery/gov"
 	"chancery/internal/identity"
+	"chancery/internal/nodelog"
 	"chancery/kv"
 	"chancery/ledger"
 )
@@ -87,7 +88,8 @@ func (e *effects) RenewService(validFrom string, days uint64) (string, error) {
 
 // Log takes what the constitution prints.
 func (e *effects) Log(level slog.Level, line string) {
-	e.n.log.Log(context.Background(), level, line, "tag", "gov")
+	log := nodelog.Context(e.n.log, func() []slog.Attr { return []slog.Attr{slog.String("txid", e.tx.ReadTxID().String())} })
+	log.Log(context.Background(), level, line, nodelog.TagKey, "gov")
 }
 
 // Now is the node's clock.

@@ -67,6 +67,16 @@ type Node struct {
 	state      atomic.Value // string: one of CCF's state names
 }
 
+// logged says in each record of the log which node it is and in which view, once there
+// is something to say.
+func (n *Node) logged() []slog.Attr {
+	r := n.replica()
+	if r == nil {
+		return nil
+	}
+	return []slog.Attr{slog.String("node", n.keys.id), slog.Uint64("view", max(r.Position().View, r.Term()))}
+}
+
 var _ server.Node = (*Node)(nil)
 
 // replica returns the node's copy of the history, nil until the node has joined.

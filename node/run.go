@@ -15,6 +15,7 @@ import (
 
 	"chancery/attest/virtual"
 	"chancery/internal/durable"
+	"chancery/internal/nodelog"
 	"chancery/kv"
 	"chancery/ledger"
 	"chancery/node/config"
@@ -45,10 +46,11 @@ func Run(ctx context.Context, cfg *config.Config, o Options) error {
 // everything that was opened is closed again.
 func open(ctx context.Context, cfg *config.Config, o Options) (_ *Node, err error) {
 	n := &Node{
-		cfg: cfg, opts: o, log: o.Log, store: kv.NewStore(), committed: make(chan struct{}, 1),
+		cfg: cfg, opts: o, store: kv.NewStore(), committed: make(chan struct{}, 1),
 		membership: make(chan struct{}, 1), led: make(chan struct{}), opened: make(chan struct{}),
 	}
-	n.disk = newDisk(cfg.SlowIOLoggingThreshold, o.Now, o.Log)
+	n.log = nodelog.Context(o.Log, n.logged)
+	n.disk = newDisk(cfg.SlowIOLoggingThreshold, o.Now, n.log)
 	n.fs = durable.Watch(o.FS, o.Now, n.disk.done)
 	n.refresher = newKeyRefresher(n)
 	n.state.Store(stateInitialized)

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"chancery/internal/nodelog"
 	"chancery/js"
 	"chancery/server/api"
 )
@@ -113,7 +114,7 @@ func (s *Server) runJS(ctx context.Context, c *Call, app *js.App, m js.Match) er
 	req := &js.Request{
 		Tx: c.Tx, Method: c.Method, Path: c.FullPath, Query: string(c.Query), Host: c.Host,
 		Params: m.Params, Header: c.eachHeader, Body: c.Body, Caller: c.Caller.object(),
-		Log:       func(level slog.Level, line string) { s.log.Log(ctx, level, line) },
+		Log:       func(level slog.Level, line string) { c.log(s.log).Log(ctx, level, line, nodelog.TagKey, "app") },
 		Consensus: jsConsensus{s}, History: jsHistory{ctx, s},
 	}
 	if m.Endpoint.Mode == js.ModeHistorical {
@@ -135,6 +136,11 @@ func (s *Server) runJS(ctx context.Context, c *Call, app *js.App, m js.Match) er
 		c.Claims = *res.Claims
 	}
 	return nil
+}
+
+// log is the logger of the call, whose records say at which transaction it reads.
+func (c *Call) log(l *slog.Logger) *slog.Logger {
+	return nodelog.Context(l, func() []slog.Attr { return []slog.Attr{slog.String("txid", c.Tx.ReadTxID().String())} })
 }
 
 // jsFailure is the answer for an endpoint that gave none. What was thrown is shown

@@ -12,6 +12,9 @@
 //
 //	{"h_ts":"...","thread_id":"0","level":"info","tag":"gov","file":"node/run.go","number":"120","msg":"message","key":"value"}
 //
+// A node's JSON records also say which node, in which view, and of a request at which
+// transaction (Context): "node", "view", "txid".
+//
 // # Levels
 //
 // CCF has five. slog's Debug and Info are debug and info; Warn and Error are both fail,

@@ -35,6 +35,20 @@ func New(w io.Writer, format Format, level slog.Leveler) *slog.Logger {
 // (http.Server.ErrorLog, Raft). Its lines are records of the given level.
 func Std(l *slog.Logger, level slog.Level) *log.Logger { return slog.NewLogLogger(l.Handler(), level) }
 
+// Context returns a logger that adds what fields returns to each record in the JSON
+// layout: where the node stands when it says something. Lines of Text stay as they are,
+// since scripts compare them. fields is called by whoever logs, from many goroutines. A
+// logger that is not of this package is returned as it is.
+func Context(l *slog.Logger, fields func() []slog.Attr) *slog.Logger {
+	h, ok := l.Handler().(*handler)
+	if !ok || h.format != JSON {
+		return l
+	}
+	next := *h
+	next.context = append(slices.Clip(h.context), fields)
+	return slog.New(&next)
+}
+
 // output is where all handlers made from one logger write.
 type output struct {
 	mu sync.Mutex // held for one Write
@@ -48,6 +62,8 @@ type handler struct { // immutable
 	tag    string
 	attrs  []attr
 	prefix string // of attribute keys, from groups: "a.b."
+
+	context []func() []slog.Attr // of JSON
 }
 
 // attr is an attribute with its groups in the key and its value resolved.
@@ -108,6 +124,11 @@ func (h *handler) Handle(_ context.Context, r slog.Record) error {
 		attrs = line.add(attrs, h.prefix, a)
 		return true
 	})
+	for _, fields := range h.context {
+		for _, a := range fields() {
+			attrs = line.add(attrs, "", a)
+		}
+	}
 	file, number := source(r.PC)
 	var b []byte
 	if h.format == JSON {

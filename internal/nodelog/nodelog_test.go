@@ -112,6 +112,29 @@ func TestJSON(t *testing.T) {
 	}
 }
 
+// TestContext: what a node knows of itself is in JSON records, each time anew, and not in
+// lines of text.
+func TestContext(t *testing.T) {
+	view := 2
+	fields := func() []slog.Attr { return []slog.Attr{slog.String("node", "ab\n"), slog.Int("view", view)} }
+	for format, want := range map[Format]string{JSON: `"msg":"x","n":1,"node":"ab\n","view":3,"txid":"3.7"}` + "\n", Text: "| x n=1\n"} {
+		var b bytes.Buffer
+		l := Context(New(&b, format, slog.LevelInfo), fields).WithGroup("g").With()
+		view = 3
+		l = Context(l, func() []slog.Attr { return []slog.Attr{slog.String("txid", "3.7")} })
+		if err := l.Handler().Handle(t.Context(), record(slog.LevelInfo, "x", slog.Int("n", 1))); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Replace(b.String(), "g.n", "n", 1); !strings.HasSuffix(got, want) {
+			t.Errorf("got %s\nwant %s", b.String(), want)
+		}
+	}
+	other := slog.New(slog.DiscardHandler)
+	if Context(other, fields) != other {
+		t.Error("a logger of another package was changed")
+	}
+}
+
 // TestOneLinePerRecord writes from many goroutines whatever fuzzing comes to mind.
 func TestOneLinePerRecord(t *testing.T) {
 	for _, format := range []Format{Text, JSON} {
