@@ -76,12 +76,12 @@ func TestMetrics(t *testing.T) {
 	defer c.Close()
 	const writes = 20
 	for i := range writes {
-		post := client.Request{Method: "POST", Path: "/app/log/private", Wait: client.ForCommit, JSON: map[string]any{"id": 7000 + i, "msg": canary}}
+		post := client.Request{Method: "POST", Path: "/app/log/private", Wait: client.ForCommit, JSON: map[string]any{"id": 8812345000 + i, "msg": canary}}
 		if _, err := c.Do(t.Context(), post); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, path := range []string{"/app/log/private?id=7001", "/app/log/private?id=999999"} {
+	for _, path := range []string{"/app/log/private?id=8812345001", "/app/log/private?id=9912345678"} {
 		_, _ = c.Do(t.Context(), client.Request{Method: "GET", Path: path}) // the second is refused
 	}
 	after, text := scrape(t, address)
@@ -148,7 +148,7 @@ func TestMetrics(t *testing.T) {
 // service's identities in the figures.
 func (s *sandbox) showsNothing(text string) {
 	s.t.Helper()
-	secrets := []string{canary, "7001", "999999", `"records"`, "private_records", "member0", "user0", "BEGIN"}
+	secrets := []string{canary, "88123450", "9912345678", `"records"`, "private_records", "member0", "user0", "BEGIN"}
 	for _, secret := range secrets {
 		for line := range strings.Lines(text) {
 			if !strings.HasPrefix(line, "go_") && !strings.HasPrefix(line, "process_") && strings.Contains(line, secret) {
