@@ -148,7 +148,8 @@ func (n *Node) openLedger() (err error) {
 func (n *Node) openReplica(ctx context.Context) error {
 	peers := raftfsm.PeersConfig{
 		Listener: n.listeners.node, Advertise: n.listeners.nodeAddress, TLS: n.peerTLS,
-		Timeout: n.cfg.ClientConnectionTimeout, Now: n.opts.Now, Log: n.log,
+		MaxRecords: uint64(n.cfg.NodeToNodeMessageLimit),
+		Timeout:    n.cfg.ClientConnectionTimeout, Now: n.opts.Now, Log: n.log,
 	}
 	var err error
 	if peers.LocalAddr, err = localAddress(n.cfg.NodeClientInterface); err != nil {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -26,6 +27,9 @@ type PeersConfig struct {
 	TLS func() *tls.Config
 	// LocalAddr is where outgoing sockets are bound (CCF's node_client_interface), nil for any.
 	LocalAddr *net.TCPAddr
+	// MaxRecords is the number of TLS records after which a connection is closed, so that
+	// the next one has other keys (CCF's node_to_node_message_limit); 0: no bound.
+	MaxRecords uint64
 	// Timeout bounds the TLS handshake and each Raft message.
 	Timeout time.Duration
 	Now     func() time.Time
@@ -240,8 +244,25 @@ func (p *Peers) config(protocols ...string) *tls.Config {
 // peerConn is an open connection to or from a node.
 type peerConn struct {
 	*tls.Conn
-	id    string // of the node at the other end
-	peers *Peers
+	id      string // of the node at the other end
+	peers   *Peers
+	records atomic.Uint64 // sent, at least
+}
+
+// recordSize is the most that a TLS record holds.
+const recordSize = 16 << 10
+
+// errKeysSpent ends a connection whose keys were used as often as they may be.
+var errKeysSpent = errors.New("the keys of the connection were used for as many records as they may")
+
+// Write sends p, unless the connection's keys are spent: then it is closed, and who used
+// it connects anew.
+func (c *peerConn) Write(p []byte) (int, error) {
+	if limit := c.peers.cfg.MaxRecords; limit > 0 && c.records.Load() >= limit {
+		return 0, errors.Join(errKeysSpent, c.Close())
+	}
+	c.records.Add((uint64(len(p)) + recordSize - 1) / recordSize)
+	return c.Conn.Write(p)
 }
 
 // PeerID returns the id of the node at the other end.

@@ -134,8 +134,11 @@ func (s *Server) forward(ctx context.Context, c *Call, out *outcome) error {
 	}
 	limit, cancel := context.WithTimeout(ctx, in.opts.ForwardingTimeout)
 	defer cancel()
+	start, outcome := time.Now(), "timeout"
+	defer func() { s.metrics.forwards.WithLabelValues(outcome).Observe(time.Since(start).Seconds()) }()
 	primary := s.node.Info().PrimaryID
 	if primary == "" {
+		outcome = "no_primary"
 		return api.Errorf(http.StatusServiceUnavailable, api.InternalError, "RPC could not be forwarded to unknown primary.")
 	}
 	session.forwarding.Store(true)
@@ -143,6 +146,7 @@ func (s *Server) forward(ctx context.Context, c *Call, out *outcome) error {
 		answer, err := s.node.Forward(limit, primary, f)
 		switch {
 		case err == nil:
+			outcome = "answered"
 			return out.take(answer)
 		case limit.Err() != nil:
 		case errors.Is(err, ErrNotPrimary), errors.Is(err, ErrUnreachable):

@@ -18,6 +18,7 @@ type metrics struct {
 	latency   *prometheus.HistogramVec
 	conflicts prometheus.Counter
 	waits     *prometheus.HistogramVec
+	forwards  *prometheus.HistogramVec
 	notFound  routeMetrics
 }
 
@@ -48,6 +49,11 @@ func newMetrics() *metrics {
 			Buckets: prometheus.ExponentialBuckets(500e-6, 2, 16),
 		}, []string{"status"}),
 	}
+	m.forwards = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: "chancery", Subsystem: "server", Name: "forward_seconds",
+		Help:    "Time until a request that was forwarded to the primary was answered, by outcome: answered, timeout or no_primary.",
+		Buckets: prometheus.ExponentialBuckets(500e-6, 2, 16),
+	}, []string{"outcome"})
 	m.notFound = m.route("", "")
 	return m
 }
@@ -79,7 +85,7 @@ func (s *Server) observe(_ *Request, out *outcome, took time.Duration) {
 
 // Collectors returns what a Prometheus registry needs to show the server's figures.
 func (s *Server) Collectors() []prometheus.Collector {
-	return []prometheus.Collector{s.metrics.requests, s.metrics.latency, s.metrics.conflicts, s.metrics.waits, sessionCollector{s}, poolCollector{&s.js.apps}}
+	return []prometheus.Collector{s.metrics.requests, s.metrics.latency, s.metrics.conflicts, s.metrics.waits, s.metrics.forwards, sessionCollector{s}, poolCollector{&s.js.apps}}
 }
 
 // sessionCollector shows the sessions of each interface.

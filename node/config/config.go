@@ -51,7 +51,8 @@ type Config struct {
 	// IgnoreFirstSIGTERM makes the first SIGTERM an announcement (stop_notice) only; the
 	// second one stops the node.
 	IgnoreFirstSIGTERM bool `json:"ignore_first_sigterm"`
-	// NodeToNodeMessageLimit bounds the bytes of one node-to-node message.
+	// NodeToNodeMessageLimit is the number of messages (TLS records) after which a
+	// connection between nodes is replaced by one with new keys; 0 is no bound.
 	NodeToNodeMessageLimit int64 `json:"node_to_node_message_limit" config:"min=0"`
 	// HistoricalCacheSoftLimit is CCF's bound on its cache of ledger entries for historical
 	// queries. Entries are read from the ledger's files here: it has no effect.
