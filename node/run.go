@@ -64,6 +64,9 @@ func open(ctx context.Context, cfg *config.Config, o Options) (_ *Node, err erro
 			return nil, err
 		}
 	}
+	if err := n.fs.MkdirAll(cfg.Snapshots.Directory, 0o755); err != nil {
+		return nil, fmt.Errorf("snapshots.directory: %w", err)
+	}
 	if err := n.openLedger(); err != nil {
 		return nil, err
 	}

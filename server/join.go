@@ -177,6 +177,9 @@ func joinRefusal(err error) error {
 
 // parseJoin reads the body of a request to join, field by field in CCF's order.
 func parseJoin(body []byte) (*joinBody, error) {
+	if len(body) == 0 {
+		body = []byte("{}") // as in CCF
+	}
 	if err := checkJSON(body); err != nil {
 		return nil, err
 	}

@@ -23,6 +23,21 @@ import (
 // every answer that differs in status, error code, content type or a recorded header,
 // unless docs/differences.md lists the question with its reason.
 func TestAnswers(t *testing.T) {
+	probe(t, "run.py", "ccf-answers.json")
+}
+
+// TestClusterAnswers asks the same way of three nodes and their replacements: joining,
+// forwarding, redirection, retirement, failover.
+func TestClusterAnswers(t *testing.T) {
+	if testing.Short() || raceEnabled {
+		t.Skip("it takes more than a minute")
+	}
+	probe(t, "cluster.py", "ccf-cluster.json")
+}
+
+// probe runs a prober on chanceryd and compares what it records with CCF's answers.
+func probe(t *testing.T, prober, answers string) {
+	t.Helper()
 	dir := ccftest.Answers(t)
 	for _, tool := range []string{"python3", "openssl"} {
 		if _, err := exec.LookPath(tool); err != nil {
@@ -35,12 +50,12 @@ func TestAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	out := filepath.Join(work, "answers.json")
-	cmd := exec.CommandContext(t.Context(), "python3", filepath.Join(dir, "run.py"), binary(t, "chanceryd"), out, source)
-	cmd.Env = append(os.Environ(), "FEATURES=1", "TMPDIR="+work)
+	cmd := exec.CommandContext(t.Context(), "python3", filepath.Join(dir, prober), binary(t, "chanceryd"), out, source)
+	cmd.Env = append(os.Environ(), "FEATURES=1", "TMPDIR="+work, "PYTHONDONTWRITEBYTECODE=1")
 	if printed, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("the prober: %v\n%s", err, printed)
 	}
-	compareAnswers(t, filepath.Join(dir, "ccf-answers.json"), out)
+	compareAnswers(t, filepath.Join(dir, answers), out)
 }
 
 // answer is what the prober records of one question, as far as it is compared.
@@ -70,10 +85,24 @@ func compareAnswers(t *testing.T, ccfFile, oursFile string) {
 	}
 	t.Logf("%d answers compared, %d withheld", compared, withheld)
 	for pattern, used := range listed.used {
-		if !used && !slices.ContainsFunc(slices.Collect(maps.Keys(ccf)), func(q string) bool { return matches(pattern, q) }) {
-			t.Logf("docs/differences.md lists %q, which no question of %s matches", pattern, filepath.Base(ccfFile))
+		if !used && !slices.ContainsFunc(questions(t, filepath.Dir(ccfFile)), func(q string) bool { return matches(pattern, q) }) {
+			t.Logf("docs/differences.md lists %q, which no question matches", pattern)
 		}
 	}
+}
+
+// questions are those of all probers.
+func questions(t *testing.T, dir string) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "ccf-*.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, file := range files {
+		all = slices.AppendSeq(all, maps.Keys(readAnswers(t, file)))
+	}
+	return all
 }
 
 // differs compares what a client can branch on; "" says that nothing differs.

@@ -36,6 +36,7 @@ type network struct {
 	member  *identity.Participant
 	user    *identity.Participant
 	nodes   []*netNode
+	started int // so many processes, the dead ones too
 }
 
 // netNode is one node of a network.
@@ -128,7 +129,8 @@ func (w *network) config(n *netNode, target string) map[string]any {
 // start starts a process: of a new service, or one that asks target to let it in.
 func (w *network) start(target string) *netNode {
 	w.t.Helper()
-	n := &netNode{net: w, name: fmt.Sprint("n", len(w.nodes)), ports: map[string]string{}, ended: make(chan struct{})}
+	n := &netNode{net: w, name: fmt.Sprint("n", w.started), ports: map[string]string{}, ended: make(chan struct{})}
+	w.started++
 	n.dir = filepath.Join(w.dir, n.name)
 	must(w.t, os.Mkdir(n.dir, 0o700))
 	for _, name := range []string{rpc, own, away, n2n} {

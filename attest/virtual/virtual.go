@@ -76,6 +76,9 @@ func (Verifier) Verify(_ context.Context, e attest.Evidence) (attest.Claims, err
 	if _, err := d.Token(); err != io.EOF {
 		return attest.Claims{}, fmt.Errorf("%w: more than one JSON value", attest.ErrNotGenuine)
 	}
+	if q.Measurement == "" {
+		return attest.Claims{}, fmt.Errorf("%w: no measurement", attest.ErrNotGenuine)
+	}
 	c := attest.Claims{Format: attest.FormatVirtual, Measurement: q.Measurement}
 	if q.HostData == "" {
 		return attest.Claims{}, fmt.Errorf("%w: %w", attest.ErrNotGenuine, attest.ErrNoHostData)
