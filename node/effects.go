@@ -20,6 +20,7 @@ type effects struct {
 	n     *Node
 	tx    *kv.Tx
 	chunk bool // end the chunk at the next signature
+	snap  bool // take a snapshot there
 }
 
 // Effects returns a fresh carrier for an attempt over tx.
@@ -57,9 +58,8 @@ func (e *effects) SetNextSecret(*ledger.Secret) {}
 // ForceChunk ends the ledger chunk at the next signature.
 func (e *effects) ForceChunk() { e.chunk = true }
 
-// RequestSnapshot ends the ledger chunk at the next signature, as CCF does for a
-// snapshot. The snapshot itself does not exist yet (docs/differences.md).
-func (e *effects) RequestSnapshot() { e.chunk = true }
+// RequestSnapshot takes a snapshot at the next signature.
+func (e *effects) RequestSnapshot() { e.snap = true }
 
 // PublicOnly says that private state is still to be recovered, which cannot be in a
 // service that was never recovered.

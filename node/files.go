@@ -7,10 +7,11 @@ import (
 	"path/filepath"
 
 	"chancery/internal/durable"
+	"chancery/ledger"
 	"chancery/server"
 )
 
-// Files returns the ledger chunks that may be downloaded. There are no snapshots yet.
+// Files returns the ledger chunks and snapshots that may be downloaded.
 func (n *Node) Files() server.Files { return files{n} }
 
 type files struct{ n *Node }
@@ -48,7 +49,7 @@ func (f files) open(path string) (server.File, error) {
 	return openFile{file, size}, nil
 }
 
-// openFile is a chunk whose size was read once; committed chunks do not change.
+// openFile is a file whose size was read once; committed chunks and snapshots do not change.
 type openFile struct {
 	durable.File
 	size int64
@@ -56,10 +57,23 @@ type openFile struct {
 
 func (f openFile) Size() int64 { return f.size }
 
-// SnapshotSince finds nothing: this release takes no snapshots (docs/differences.md).
-func (f files) SnapshotSince(uint64) (string, bool) { return "", false }
+// SnapshotSince returns the newest committed snapshot, if it is at or after seqno.
+func (f files) SnapshotSince(seqno uint64) (string, bool) {
+	found, err := ledger.ListSnapshots(f.n.fs, f.n.cfg.Snapshots.Directory)
+	if err != nil {
+		f.n.log.Warn("looking for snapshots", "err", err)
+	}
+	if len(found) == 0 || found[0].Seqno < seqno {
+		return "", false
+	}
+	return found[0].String(), true
+}
 
-// OpenSnapshot finds nothing, like SnapshotSince.
+// OpenSnapshot opens a committed snapshot by its name. Only a snapshot's name is opened,
+// whatever else lies in the directory.
 func (f files) OpenSnapshot(name string) (server.File, error) {
-	return nil, fmt.Errorf("snapshot %q: %w", name, fs.ErrNotExist)
+	if s, ok := ledger.ParseSnapshotName(name); !ok || !s.Committed {
+		return nil, fmt.Errorf("snapshot %q: %w", name, fs.ErrNotExist)
+	}
+	return f.open(filepath.Join(f.n.cfg.Snapshots.Directory, name))
 }

@@ -55,12 +55,15 @@ type Node struct {
 	joiner   *joiner                // on Join only
 	joined   atomic.Pointer[joined] // what the service gave; nil on the node that started it
 
-	// genesis is set on Start only.
+	// genesis is set on Start only; startup is the seqno of the snapshot that the node
+	// began with, 0 without one.
 	genesis *genesis
+	startup uint64
 
 	committed  chan struct{} // capacity 1: raised by every commit
 	membership chan struct{} // capacity 1: raised by every commit and when this node begins to lead
 	refresher  *keyRefresher
+	snapshots  *snapshotter
 	led        chan struct{} // closed when this node leads for the first time
 	leadOnce   sync.Once
 	stopNotice atomic.Bool
@@ -108,9 +111,10 @@ func (n *Node) Submit(ctx context.Context, tx *kv.Tx, s server.Submission) (serv
 	if r == nil {
 		return server.TxID{}, server.ErrNotPrimary
 	}
-	sub := raftfsm.Submission{Claims: s.Claims, AwaitCommit: s.AwaitCommit}
+	sub := raftfsm.Submission{Claims: s.Claims, AwaitCommit: s.AwaitCommit, ForceSnapshot: s.Snapshot}
 	if e, ok := s.Effects.(*effects); ok {
 		sub.ForceChunk = e.chunk
+		sub.ForceSnapshot = sub.ForceSnapshot || e.snap
 	}
 	id, err := r.Submit(ctx, tx, sub)
 	return id, translate(err)
@@ -198,7 +202,7 @@ func (n *Node) Info() server.Info {
 	return server.Info{
 		InitIndex: init,
 		ID:        n.keys.id, State: n.state.Load().(string), StopNotice: n.stopNotice.Load(),
-		PrimaryID: n.primaryID(), SelfSignedCert: n.certs.selfSigned(),
+		StartupSeqno: n.startup, PrimaryID: n.primaryID(), SelfSignedCert: n.certs.selfSigned(),
 		RefreshAttempts: n.refresher.attempts.Load(), RefreshSuccesses: n.refresher.successes.Load(), RefreshFailures: n.refresher.failures.Load(),
 	}
 }

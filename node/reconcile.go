@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -67,17 +68,27 @@ func (n *Node) nextSecret(id raftfsm.TxID, ws writeset.WriteSet) (*ledger.Secret
 		if err := tables.Unmarshal(m.Writes[0].Value, &all); err != nil {
 			return nil, fmt.Errorf("ledger secrets of %v: %w", id, err)
 		}
-		for _, s := range all[n.keys.id] {
-			if s.Version != nil {
-				continue // an older one, for a node that recovers
-			}
-			raw, err := identity.UnwrapWith(n.keys.encryption, s.EncryptedSecret)
-			if err != nil {
-				return nil, fmt.Errorf("ledger secrets of %v: %w", id, err)
-			}
-			return ledger.NewSecret(raw)
+		secret, err := n.unwrapSecret(all)
+		if err != nil {
+			return nil, fmt.Errorf("ledger secrets of %v: %w", id, err)
 		}
-		return nil, fmt.Errorf("ledger secrets of %v: none is for this node", id)
+		return secret, nil
 	}
 	return nil, nil
+}
+
+// unwrapSecret takes the newest ledger secret for this node out of a row of
+// encrypted_ledger_secrets.
+func (n *Node) unwrapSecret(all map[string][]tables.EncryptedSecret) (*ledger.Secret, error) {
+	for _, s := range all[n.keys.id] {
+		if s.Version != nil {
+			continue // an older one, for a node that recovers
+		}
+		raw, err := identity.UnwrapWith(n.keys.encryption, s.EncryptedSecret)
+		if err != nil {
+			return nil, err
+		}
+		return ledger.NewSecret(raw)
+	}
+	return nil, errors.New("none is for this node")
 }

@@ -53,6 +53,7 @@ func open(ctx context.Context, cfg *config.Config, o Options) (_ *Node, err erro
 	n.disk = newDisk(cfg.SlowIOLoggingThreshold, o.Now, n.log)
 	n.fs = durable.Watch(o.FS, o.Now, n.disk.done)
 	n.refresher = newKeyRefresher(n)
+	n.snapshots = newSnapshotter(n)
 	n.state.Store(stateInitialized)
 	switch cfg.Command.Type {
 	case config.CommandStart, config.CommandJoin, config.CommandResume:
@@ -164,6 +165,12 @@ func (n *Node) openReplica(ctx context.Context) error {
 	n.listeners.nodeTakeover = true
 	n.forwarder = newForwarder(n, n.peers)
 	transport := n.peers.NewTransport()
+	var base *raftfsm.Base
+	if n.cfg.Command.Type == config.CommandResume {
+		if base, err = n.takeUpSnapshot(); err != nil {
+			return err
+		}
+	}
 	cfg := raftfsm.Config{
 		ID: n.keys.id, Dir: raftDir(n.cfg), FS: n.fs, Ledger: n.ledger, Secrets: n.secrets, Store: n.store,
 		Sign: n.sign, NextSecret: n.nextSecret, Transport: transport, Address: raft.ServerAddress(n.listeners.nodeAddress),
@@ -172,7 +179,8 @@ func (n *Node) openReplica(ctx context.Context) error {
 		ChunkSize: uint64(n.cfg.Ledger.ChunkSize), MaxUncommitted: int(n.cfg.Consensus.MaxUncommittedTxCount),
 		UnsafeNoFsync: n.cfg.Chancery.Fsync == config.FsyncNever,
 		Stored:        func(took time.Duration) { n.disk.done(opRaftLog, "raft.db", took) },
-		Now:           n.opts.Now, Committed: n.raise, Led: n.leads, Log: n.log,
+		SnapshotDue:   n.snapshots.isDue, Snapshot: n.snapshots.take, Base: base,
+		Now: n.opts.Now, Committed: n.raise, Led: n.leads, Log: n.log,
 	}
 	if n.cfg.Command.Type == config.CommandStart {
 		if err := raftfsm.Bootstrap(cfg); err != nil {
@@ -238,6 +246,7 @@ func (n *Node) run(ctx context.Context) error {
 	g.Go(func() error { return n.runReconcilers(gctx) })
 	g.Go(func() error { return n.refresher.run(gctx) })
 	g.Go(func() error { return n.runMembership(gctx) })
+	g.Go(func() error { return n.snapshots.run(gctx) })
 	if n.opts.StopNotice != nil {
 		g.Go(func() error {
 			select {

@@ -160,7 +160,7 @@ func (r *Replica) install(e *ledger.Entry) error {
 	if _, err := r.cfg.Store.Apply(e.ID, ws); err != nil {
 		return fmt.Errorf("entry %v: %w", e.ID, err)
 	}
-	r.extend(e, false)
+	r.extend(e, Submission{})
 	r.head = e.ID
 	if err := r.rekey(e.ID, ws); err != nil {
 		return fmt.Errorf("entry %v: %w", e.ID, err)
@@ -192,6 +192,7 @@ func (r *Replica) commit(id TxID) error {
 	if err := r.appendSpan(span); err != nil {
 		return err
 	}
+	leaf := r.tail[n-1].entry.Leaf()
 	r.base = r.tail[n-1]
 	r.base.entry = nil
 	r.tail = append(make([]sealed, 0, len(r.tail)-n+64), r.tail[n:]...)
@@ -205,6 +206,9 @@ func (r *Replica) commit(id TxID) error {
 	r.wakeWaiters()
 	if r.cfg.Committed != nil {
 		r.cfg.Committed(r.cfg.Store.Committed())
+	}
+	if r.base.snapshotAt == id.Seqno && r.view != 0 && r.cfg.Snapshot != nil {
+		r.cfg.Snapshot(Capture{State: r.cfg.Store.Committed(), Leaf: leaf, Views: r.views[:id.View]})
 	}
 	return nil
 }
@@ -245,7 +249,11 @@ const diskFullRetry = 200 * time.Millisecond
 func (r *Replica) replay(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for e, err := range r.cfg.Ledger.Entries(1) {
+	from, err := r.foundOn(ctx)
+	if err != nil {
+		return err
+	}
+	for e, err := range r.cfg.Ledger.Entries(from) {
 		if err == nil {
 			err = ctx.Err()
 		}

@@ -77,6 +77,15 @@ type Config struct {
 	UnsafeNoFsync bool
 	// Now is the clock; it never decides a verdict.
 	Now func() time.Time
+	// SnapshotDue says whether a snapshot falls due at the signature at seqno, when the
+	// one before was at last (0: none). It is called for each signature under the
+	// replica's lock, and must be quick. Snapshot is called on the apply goroutine when
+	// a signature at which one fell due is committed while this node leads; it must
+	// only take note. Both or neither are set.
+	SnapshotDue func(seqno, last uint64) bool
+	Snapshot    func(Capture)
+	// Base is the snapshot that Store was built from; nil when Store is empty.
+	Base *Base
 	// Committed is called on the apply goroutine after each signature with the
 	// committed state; it must only poke (reconcilers, indexes) and return. Optional.
 	Committed func(*kv.State)
@@ -101,6 +110,11 @@ type sealed struct {
 	entry      *ledger.Entry
 	chunkBytes uint64 // bytes since the last forced chunk end, this entry included
 	forceChunk bool   // a chunk end was asked for and not yet given, after this entry
+	// A snapshot was asked for and has not fallen due, after this entry.
+	forceSnapshot bool
+	// The newest signature at which a snapshot fell due, through this entry. On a
+	// backup it is known from the snapshot's evidence.
+	snapshotAt uint64
 }
 
 // Replica is one node's copy of the service's history.

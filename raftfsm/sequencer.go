@@ -205,14 +205,16 @@ func (r *Replica) sign() error {
 		return err
 	}
 	var flags ledger.Flags
-	if m := r.mark(); m.forceChunk || m.chunkBytes >= r.cfg.ChunkSize {
-		flags = ledger.ForceChunkAfter
+	m := r.mark()
+	due := r.cfg.SnapshotDue != nil && (m.forceSnapshot || r.cfg.SnapshotDue(id.Seqno, m.snapshotAt))
+	if due || m.forceChunk || m.chunkBytes >= r.cfg.ChunkSize {
+		flags = ledger.ForceChunkAfter // a snapshot's seqno is the last of its chunk
 	}
 	if _, err := r.cfg.Store.Apply(id, writes); err != nil {
 		r.halts(err)
 		return err
 	}
-	if err := r.sequence(id, writes, Submission{}, flags); err != nil {
+	if err := r.sequence(id, writes, Submission{snapshotDue: due}, flags); err != nil {
 		return err
 	}
 	r.lastSigned, r.firstUnsig = id.Seqno, time.Time{}

@@ -15,9 +15,13 @@ type Submission struct {
 	Claims ledger.Digest
 	// ForceChunk asks for the end of the chunk at the next signature.
 	ForceChunk bool
+	// ForceSnapshot asks for a snapshot at the next signature.
+	ForceSnapshot bool
 	// AwaitCommit closes the transaction's batch with a signature at once, since
 	// somebody waits for the commit.
 	AwaitCommit bool
+
+	snapshotDue bool // of a signature: a snapshot falls due at it
 }
 
 // Submit checks tx against the head, gives it the next position and seals it. It
@@ -86,7 +90,7 @@ func (r *Replica) sequence(id TxID, ws writeset.WriteSet, s Submission, flags le
 		var e *ledger.Entry
 		if e, err = ledger.Seal(secret, id, ws, s.Claims, flags); err == nil {
 			r.enterView(id.View, id.Seqno)
-			r.extend(e, s.ForceChunk)
+			r.extend(e, s)
 			r.head = id
 			err = r.rekey(id, ws)
 			r.publish()
@@ -111,12 +115,22 @@ func (r *Replica) rekey(id TxID, ws writeset.WriteSet) error {
 }
 
 // extend appends e to the tree and to the tail. mu is held.
-func (r *Replica) extend(e *ledger.Entry, forceChunk bool) {
+func (r *Replica) extend(e *ledger.Entry, s Submission) {
 	r.tree.Append(e.Leaf())
-	last := r.mark()
-	next := sealed{entry: e, chunkBytes: last.chunkBytes + uint64(len(e.Raw)), forceChunk: last.forceChunk || forceChunk}
+	next := r.mark()
+	next.entry = e
+	next.chunkBytes += uint64(len(e.Raw))
+	next.forceChunk = next.forceChunk || s.ForceChunk
+	next.forceSnapshot = next.forceSnapshot || s.ForceSnapshot
 	if e.Flags&ledger.ForceChunkAfter != 0 {
 		next.chunkBytes, next.forceChunk = 0, false
+	}
+	// What is no evidence of a snapshot, or none that can be read, changes nothing.
+	if ev, err := ledger.ParseSnapshotEvidence(e.Public); err == nil && ev != nil {
+		next.snapshotAt = max(next.snapshotAt, ev.Seqno)
+	}
+	if s.snapshotDue {
+		next.snapshotAt, next.forceSnapshot = e.ID.Seqno, false
 	}
 	r.tail = append(r.tail, next)
 }

@@ -274,7 +274,8 @@ func (s *sandbox) client() *client.Client {
 // anonymous connects without a certificate.
 func (s *sandbox) anonymous() *client.Client { return s.clientAs(nil) }
 
-func (s *sandbox) clientAs(own *tls.Certificate) *client.Client {
+// service is the service's certificate.
+func (s *sandbox) service() *x509.Certificate {
 	s.t.Helper()
 	text, err := os.ReadFile(filepath.Join(s.dir, "workspace", "sandbox_common", "service_cert.pem"))
 	if err != nil {
@@ -285,7 +286,12 @@ func (s *sandbox) clientAs(own *tls.Certificate) *client.Client {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	c, err := client.New(client.Config{URLs: []string{"https://127.0.0.1:" + s.port}, Service: service, Certificate: own})
+	return service
+}
+
+func (s *sandbox) clientAs(own *tls.Certificate) *client.Client {
+	s.t.Helper()
+	c, err := client.New(client.Config{URLs: []string{"https://127.0.0.1:" + s.port}, Service: s.service(), Certificate: own})
 	if err != nil {
 		s.t.Fatal(err)
 	}

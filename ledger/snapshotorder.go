@@ -73,3 +73,13 @@ func sipRound(v *[4]uint64) {
 	v[1] = bits.RotateLeft64(v[1], 17) ^ v[2]
 	v[2] = bits.RotateLeft64(v[2], 32)
 }
+
+// keyOrder returns the indexes of entries in the bytewise order of their keys.
+func keyOrder(entries []SnapshotEntry) []int {
+	order := make([]int, len(entries))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return bytes.Compare(entries[a].Key, entries[b].Key) })
+	return order
+}

@@ -1,0 +1,78 @@
+package raftfsm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"chancery/kv"
+	"chancery/ledger"
+	"chancery/ledger/merkle"
+)
+
+// Capture is the state as of a signature transaction at which a snapshot fell due.
+type Capture struct {
+	State *kv.State
+	// Leaf is the signature transaction's own, Views the first seqnos of the views
+	// through its own.
+	Leaf  ledger.Digest
+	Views []uint64
+}
+
+// Base is the snapshot that a replica begins with.
+type Base struct {
+	// ID is the signature transaction that the snapshot is of, Leaf its leaf.
+	ID   TxID
+	Leaf ledger.Digest
+	// Tree is the tree over the leaves before it, from the snapshot's own tables.
+	Tree  *merkle.Partial
+	Views []uint64
+}
+
+// foundOn takes up the snapshot that the store was built from, and returns the seqno
+// behind it: 1 without one. The ledger files before it are read for their digests alone,
+// which must lead to the root that the snapshot knows. mu is held.
+func (r *Replica) foundOn(ctx context.Context) (next uint64, err error) {
+	b := r.cfg.Base
+	if b == nil {
+		return 1, nil
+	}
+	want, err := b.Tree.Root()
+	if err != nil {
+		return 0, fmt.Errorf("the snapshot's tree: %w", err)
+	}
+	var last *ledger.Entry
+	for e, err := range r.cfg.Ledger.Entries(1) {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err == nil && e.ID.Seqno != r.tree.Size() {
+			err = fmt.Errorf("entry %v follows %d", e.ID, r.tree.Size()-1)
+		}
+		if err != nil {
+			return 0, err
+		}
+		r.enterView(e.ID.View, e.ID.Seqno)
+		r.tree.Append(e.Leaf())
+		if ledger.IsSignature(e.Public) {
+			r.sigs = append(r.sigs, e.ID.Seqno)
+		}
+		if last = e; e.ID.Seqno == b.ID.Seqno {
+			break
+		}
+	}
+	switch {
+	case last == nil || last.ID != b.ID || last.Leaf() != b.Leaf || !ledger.IsSignature(last.Public):
+		return 0, fmt.Errorf("the ledger files do not hold signature %v, of which the snapshot is", b.ID)
+	case r.tree.RootAt(b.ID.Seqno) != want:
+		return 0, errors.New("the ledger files before the snapshot have another root than the snapshot")
+	case !slices.Equal(r.views, b.Views):
+		return 0, errors.New("the ledger files before the snapshot have other views than the snapshot")
+	}
+	r.head, r.applied, r.committed = b.ID, b.ID, b.ID
+	r.loaded = b.ID.Seqno
+	// A snapshot's signature ends its chunk.
+	r.base = sealed{snapshotAt: b.ID.Seqno}
+	return b.ID.Seqno + 1, nil
+}
