@@ -122,13 +122,12 @@ func (n *Node) writeAddressFiles() error {
 // options translates an interface's configuration for the server.
 func (n *Node) options(b boundInterface) server.InterfaceOptions {
 	h := b.cfg.HTTPConfiguration
-	o := server.InterfaceOptions{
-		Name: b.name, HTTP2: b.cfg.AppProtocol == config.HTTP2, PublishedAddress: b.published,
-		MaxSessionsSoft: uint64(b.cfg.MaxOpenSessionsSoft), MaxSessionsHard: uint64(b.cfg.MaxOpenSessionsHard),
-		MaxBodySize: uint64(h.MaxBodySize), MaxHeaderSize: uint64(h.MaxHeaderSize), MaxHeadersCount: uint64(h.MaxHeadersCount),
-		MaxConcurrentStreams: uint64(h.MaxConcurrentStreamsCount), InitialWindowSize: uint64(h.InitialWindowSize), MaxFrameSize: uint64(h.MaxFrameSize),
-		AcceptedEndpoints: b.cfg.AcceptedEndpoints, IdleTimeout: noIdleTimeout,
-	}
+	o := server.DefaultInterface()
+	o.Name, o.HTTP2, o.PublishedAddress = b.name, b.cfg.AppProtocol == config.HTTP2, b.published
+	o.MaxSessionsSoft, o.MaxSessionsHard = uint64(b.cfg.MaxOpenSessionsSoft), uint64(b.cfg.MaxOpenSessionsHard)
+	o.MaxBodySize, o.MaxHeaderSize, o.MaxHeadersCount = uint64(h.MaxBodySize), uint64(h.MaxHeaderSize), uint64(h.MaxHeadersCount)
+	o.MaxConcurrentStreams, o.InitialWindowSize, o.MaxFrameSize = uint64(h.MaxConcurrentStreamsCount), uint64(h.InitialWindowSize), uint64(h.MaxFrameSize)
+	o.AcceptedEndpoints, o.IdleTimeout = b.cfg.AcceptedEndpoints, neverIdle
 	o.ForwardingTimeout = time.Duration(b.cfg.ForwardingTimeoutMS) * time.Millisecond
 	if r := b.cfg.Redirections; r != nil {
 		o.Redirections = &server.Redirections{ToPrimary: resolver(r.ToPrimary), ToBackup: resolver(r.ToBackup)}
@@ -163,8 +162,8 @@ func resolver(r *config.Resolver) server.Resolver {
 	return server.Resolver{Backup: r.Target.Role == config.RoleBackup}
 }
 
-// noIdleTimeout stands for idle_connection_timeout: null.
-const noIdleTimeout = 365 * 24 * time.Hour
+// neverIdle stands for idle_connection_timeout: null.
+const neverIdle = -1
 
 // row is this node's row of nodes.info, as CCF writes it: of each RPC interface the
 // keys that the configuration gave, and the published address.

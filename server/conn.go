@@ -134,7 +134,7 @@ func (c *conn) Write(p []byte) (int, error) {
 	if !c.ready.Load() {
 		return 0, io.ErrClosedPipe
 	}
-	if err := c.raw.SetWriteDeadline(time.Now().Add(c.session.in.opts.IdleTimeout)); err != nil {
+	if err := c.raw.SetWriteDeadline(time.Now().Add(c.session.in.opts.patience())); err != nil {
 		return 0, err
 	}
 	if status, text, ok := ownError(p); ok {

@@ -186,7 +186,9 @@ func (s *Server) ServeForwarded(ctx context.Context, f *Forwarded) (*ForwardedAn
 	if !s.node.Position().Primary {
 		return nil, ErrNotPrimary
 	}
-	in, err := newInterface(InterfaceOptions{Name: f.Interface, PublishedAddress: f.Published})
+	o := DefaultInterface() // its limits were applied where the request came in
+	o.Name, o.PublishedAddress = f.Interface, f.Published
+	in, err := newInterface(o)
 	if err != nil {
 		return nil, err
 	}

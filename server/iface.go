@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// InterfaceOptions says how one RPC interface behaves. Zero values mean CCF's defaults.
+// InterfaceOptions says how one RPC interface behaves; DefaultInterface has CCF's values.
 type InterfaceOptions struct {
 	// Name is the interface's name in the configuration; it must be unique.
 	Name string
@@ -30,7 +30,7 @@ type InterfaceOptions struct {
 	// are HTTP/2's.
 	MaxConcurrentStreams, InitialWindowSize, MaxFrameSize uint64
 	// AcceptedEndpoints are regular expressions of which one must match the whole
-	// template of an endpoint, e.g. "/node/.*". Empty accepts all, but none on an
+	// template of an endpoint, e.g. "/node/.*". nil accepts all, but none on an
 	// interface in the clear.
 	AcceptedEndpoints []string
 	// OperatorFeatures are the enabled features: SnapshotRead, LedgerChunkRead, SnapshotCreate.
@@ -39,8 +39,9 @@ type InterfaceOptions struct {
 	ForwardingTimeout time.Duration
 	// Redirections make the interface redirect instead of forwarding; nil forwards.
 	Redirections *Redirections
-	// IdleTimeout closes a connection on which nothing happens (60 s); it also bounds
-	// the reading of one request. HandshakeTimeout bounds the TLS handshake (10 s).
+	// IdleTimeout closes a connection on which nothing happens (60 s), and bounds the
+	// reading of one request; negative: a session stays open between requests.
+	// HandshakeTimeout bounds the TLS handshake (10 s).
 	IdleTimeout, HandshakeTimeout time.Duration
 }
 
@@ -83,30 +84,31 @@ type sessionSeries struct {
 	last atomic.Uint64
 }
 
-// newInterface checks the options and fills in the defaults.
+// neverIdle bounds the reading and the writing of a request where idle sessions are not
+// closed.
+const neverIdle = 5 * time.Minute
+
+// DefaultInterface returns CCF's defaults. A value of 0 means 0: nothing is allowed.
+func DefaultInterface() InterfaceOptions {
+	return InterfaceOptions{
+		MaxSessionsSoft: 1000, MaxSessionsHard: 1010,
+		MaxBodySize: 1 << 20, MaxHeaderSize: 16 << 10, MaxHeadersCount: 256,
+		MaxConcurrentStreams: 100, InitialWindowSize: 64 << 10, MaxFrameSize: 16 << 10,
+		IdleTimeout: time.Minute, HandshakeTimeout: 10 * time.Second, ForwardingTimeout: 3 * time.Second,
+	}
+}
+
+// patience is how long a client may take to send a request, or to take a piece of an
+// answer.
+func (o *InterfaceOptions) patience() time.Duration {
+	if o.IdleTimeout < 0 {
+		return neverIdle
+	}
+	return o.IdleTimeout
+}
+
+// newInterface checks the options.
 func newInterface(o InterfaceOptions) (*iface, error) {
-	setDefault := func(v *uint64, d uint64) {
-		if *v == 0 {
-			*v = d
-		}
-	}
-	setDefault(&o.MaxSessionsSoft, 1000)
-	setDefault(&o.MaxSessionsHard, 1010)
-	setDefault(&o.MaxBodySize, 1<<20)
-	setDefault(&o.MaxHeaderSize, 16<<10)
-	setDefault(&o.MaxHeadersCount, 256)
-	setDefault(&o.MaxConcurrentStreams, 100)
-	setDefault(&o.InitialWindowSize, 64<<10)
-	setDefault(&o.MaxFrameSize, 16<<10)
-	if o.ForwardingTimeout == 0 {
-		o.ForwardingTimeout = 3 * time.Second
-	}
-	if o.IdleTimeout == 0 {
-		o.IdleTimeout = time.Minute
-	}
-	if o.HandshakeTimeout == 0 {
-		o.HandshakeTimeout = 10 * time.Second
-	}
 	in := &iface{opts: o, features: make(map[string]bool)}
 	for _, expr := range o.AcceptedEndpoints {
 		re, err := regexp.Compile(`^(?:` + expr + `)$`)
@@ -127,7 +129,7 @@ func newInterface(o InterfaceOptions) (*iface, error) {
 
 // accepts says whether the endpoint with this template may be asked here.
 func (in *iface) accepts(template string) bool {
-	if len(in.accept) == 0 {
+	if in.opts.AcceptedEndpoints == nil {
 		return in.opts.TLS != nil
 	}
 	for _, re := range in.accept {

@@ -309,10 +309,10 @@ func serveNode(t testing.TB, n *memNode, edit func(*Config, *InterfaceOptions)) 
 	t.Helper()
 	self := validIdentity(t)
 	cfg := Config{Node: n, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Version: "test"}
-	opts := InterfaceOptions{
-		Name: "primary", PublishedAddress: "127.0.0.1:8000", OperatorFeatures: []string{FeatureSnapshotRead, FeatureLedgerChunkRead, FeatureSnapshotCreate},
-		TLS: &tls.Config{Certificates: []tls.Certificate{self.tls()}, ClientAuth: tls.RequestClientCert, SessionTicketsDisabled: true},
-	}
+	opts := DefaultInterface()
+	opts.Name, opts.PublishedAddress = "primary", "127.0.0.1:8000"
+	opts.OperatorFeatures = []string{FeatureSnapshotRead, FeatureLedgerChunkRead, FeatureSnapshotCreate}
+	opts.TLS = &tls.Config{Certificates: []tls.Certificate{self.tls()}, ClientAuth: tls.RequestClientCert, SessionTicketsDisabled: true}
 	if edit != nil {
 		edit(&cfg, &opts)
 	}

@@ -24,7 +24,7 @@ func (s *Session) writer(g *gin.Context) http.ResponseWriter {
 	if g.Request.ProtoMajor != 2 {
 		return g.Writer
 	}
-	return &pacedWriter{g.Writer, http.NewResponseController(g.Writer), s.in.opts.IdleTimeout}
+	return &pacedWriter{g.Writer, http.NewResponseController(g.Writer), s.in.opts.patience()}
 }
 
 // Write implements io.Writer. The stream is reset where a piece is not taken in time,

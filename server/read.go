@@ -90,7 +90,7 @@ func (in *iface) readBody(r *http.Request) ([]byte, *api.Error) {
 	case n > limit:
 		return nil, in.bodyTooLarge()
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, api.Errorf(http.StatusRequestTimeout, api.InvalidInput, "The request's body did not arrive within %v", in.opts.IdleTimeout)
+		return nil, api.Errorf(http.StatusRequestTimeout, api.InvalidInput, "The request's body did not arrive within %v", in.opts.patience())
 	case err != nil:
 		in.parsing.Add(1)
 		text := err.Error()

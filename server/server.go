@@ -187,7 +187,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener, o InterfaceOptions)
 		l.config = alpn(o.TLS, proto)
 	}
 	hs := &http.Server{
-		Handler: s.engine, ReadTimeout: in.opts.IdleTimeout, IdleTimeout: in.opts.IdleTimeout,
+		Handler: s.engine, ReadTimeout: in.opts.patience(), IdleTimeout: in.opts.IdleTimeout,
 		MaxHeaderBytes:               in.headerBytes(),
 		DisableGeneralOptionsHandler: true,
 		Protocols:                    new(http.Protocols),

@@ -275,6 +275,7 @@ func (s *sandbox) status(tx string) {
 			Status  string
 			Expires time.Time `json:"certificate_expires"`
 		}
+		Nodes            []struct{ ID, Address string }
 		View             uint64
 		Commit, Platform string
 		Version          struct{ Chancery, CCF string }
@@ -294,6 +295,7 @@ func (s *sandbox) status(tx string) {
 	soon := time.Now().AddDate(0, 0, 80)
 	if got.URL != "https://127.0.0.1:"+s.port || len(got.Node.ID) != 64 || got.Node.State != "PartOfNetwork" || got.Node.Status != "Trusted" ||
 		!got.Node.Primary || got.Service.Status != "Open" || got.View != committed.View || committed.Seqno < wrote.Seqno ||
+		len(got.Nodes) != 1 || got.Nodes[0].ID != got.Node.ID || got.Nodes[0].Address != "127.0.0.1:"+s.port ||
 		got.Platform != "Insecure_Virtual" || got.Version.Chancery == "" || got.Version.CCF != "ccf-7.0.2" ||
 		got.Node.Expires.Before(soon) || got.Service.Expires.Before(soon) {
 		s.t.Errorf("after %s: %s", tx, out)

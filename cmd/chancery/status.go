@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,12 +26,14 @@ type nodeStatus struct {
 	Service statusService `json:"service"`
 	// View and Commit are the consensus view and the last committed transaction;
 	// Signed is the seqno of the last signature.
-	View     uint64        `json:"view"`
-	Commit   string        `json:"commit"`
-	Signed   uint64        `json:"last_signed_seqno"`
-	Platform string        `json:"platform"`
-	Version  statusVersion `json:"version"`
-	Notes    []string      `json:"notes,omitempty"`
+	View     uint64 `json:"view"`
+	Commit   string `json:"commit"`
+	Signed   uint64 `json:"last_signed_seqno"`
+	Platform string `json:"platform"`
+	// Nodes are those of the service, by id.
+	Nodes   []serviceNode `json:"nodes"`
+	Version statusVersion `json:"version"`
+	Notes   []string      `json:"notes,omitempty"`
 }
 
 type statusNode struct {
@@ -40,6 +44,15 @@ type statusNode struct {
 	PrimaryID  string    `json:"primary_id,omitempty"`
 	StopNotice bool      `json:"stop_notice"`
 	Expires    time.Time `json:"certificate_expires"`
+}
+
+// serviceNode is a node of the service as the asked one sees it.
+type serviceNode struct {
+	ID      string `json:"id"`
+	Status  string `json:"status"`
+	Primary bool   `json:"primary"`
+	// Address is host:port of its first interface, by name.
+	Address string `json:"address"`
 }
 
 type statusService struct {
@@ -97,9 +110,11 @@ func readStatus(ctx context.Context, c *client.Client, now time.Time) (*nodeStat
 	var commit api.Commit
 	var self api.Node
 	var own api.SelfSigned
+	var nodes api.Nodes
 	for path, into := range map[string]any{
 		"/node/state": &state, "/node/version": &version, "/node/network": &network, "/node/commit": &commit,
 		"/node/network/nodes/self": &self, "/node/self_signed_certificate": &own,
+		"/node/network/nodes": &nodes,
 	} {
 		if err := c.Get(ctx, path, nil, into); err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
@@ -130,6 +145,9 @@ func readStatus(ctx context.Context, c *client.Client, now time.Time) (*nodeStat
 	if out.Platform, err = platformOf(ctx, c); err != nil {
 		return nil, err
 	}
+	for _, n := range nodes.Nodes {
+		out.Nodes = append(out.Nodes, serviceNode{ID: n.NodeID, Status: n.Status, Primary: n.Primary, Address: addressOf(n)})
+	}
 	out.remark(now)
 	return out, nil
 }
@@ -146,6 +164,17 @@ func platformOf(ctx context.Context, c *client.Client) (string, error) {
 		return "", fmt.Errorf("/node/quotes/self: %w", err)
 	}
 	return quote.Format, nil
+}
+
+// addressOf is the published address of a node's first interface, "" where it shows none.
+func addressOf(n api.Node) string {
+	var interfaces map[string]struct {
+		PublishedAddress string `json:"published_address"`
+	}
+	if json.Unmarshal(n.RPCInterfaces, &interfaces) != nil || len(interfaces) == 0 {
+		return ""
+	}
+	return interfaces[slices.Min(slices.Collect(maps.Keys(interfaces)))].PublishedAddress
 }
 
 func certificateEnd(pem string) (time.Time, error) {
@@ -207,6 +236,15 @@ func (n *nodeStatus) print(s streams) {
 	line("certificates", "service until %s, node until %s", n.Service.Expires.Format(time.RFC3339), n.Node.Expires.Format(time.RFC3339))
 	line("platform", "%s", n.Platform)
 	line("version", "chancery %s, as %s", n.Version.Chancery, n.Version.CCF)
+	label := "nodes"
+	for _, other := range n.Nodes {
+		role := ""
+		if other.Primary {
+			role = ", primary"
+		}
+		line(label, "%s %s%s, %s", other.ID, other.Status, role, other.Address)
+		label = ""
+	}
 	for _, note := range n.Notes {
 		line("note", "%s", note)
 	}

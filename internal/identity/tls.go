@@ -89,8 +89,28 @@ func ServerTLS(cert *Certificate, protocols ...string) *tls.Config {
 	return outer
 }
 
+// maxClientChain bounds the certificates that a client shows, in bytes. It is OpenSSL's
+// default, and so CCF's: a session keeps what its client showed, and a certificate takes
+// several times its size once it is parsed.
+const maxClientChain = 100 << 10
+
+// errClientChain refuses a client's certificates by their size.
+var errClientChain = fmt.Errorf("the client's certificates are larger than %d bytes", maxClientChain)
+
+func checkClientChain(raw [][]byte, _ [][]*x509.Certificate) error {
+	size := 0
+	for _, der := range raw {
+		size += len(der)
+	}
+	if size > maxClientChain {
+		return errClientChain
+	}
+	return nil
+}
+
 func serverBase(cert *Certificate) *tls.Config {
 	return &tls.Config{
+		VerifyPeerCertificate:  checkClientChain,
 		GetCertificate:         func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return cert.Get() },
 		MinVersion:             tls.VersionTLS12,
 		CipherSuites:           suites12,

@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"math/big"
 	"net"
 	"strings"
@@ -193,6 +194,32 @@ func TestClientCertificates(t *testing.T) {
 	defer l.close()
 	if l.serverErr == nil {
 		t.Error("a certificate without its key was accepted")
+	}
+}
+
+// TestHugeClientCertificate shows certificates with more and more names: beyond what
+// OpenSSL takes they are refused.
+func TestHugeClientCertificate(t *testing.T) {
+	s := newStation(t, "http/1.1")
+	s.issue()
+	key := mustKey(t, elliptic.P256())
+	for names, accepted := range map[int]bool{1000: true, 4000: true, 6000: false, 10000: false} {
+		template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now(), NotAfter: time.Now()}
+		for i := range names {
+			template.DNSNames = append(template.DNSNames, fmt.Sprintf("name-%d.example.com", i))
+		}
+		der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := ClientTLS(s.service, &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key})
+		c.ServerName = "127.0.0.1"
+		c.MaxVersion = tls.VersionTLS12 // under 1.3 the client ends before the server judges
+		l := dial(t, s.config, c)
+		l.close()
+		if (l.serverErr == nil) != accepted || !accepted && !errors.Is(l.serverErr, errClientChain) {
+			t.Errorf("%d names in %d bytes: %v", names, len(der), l.serverErr)
+		}
 	}
 }
 

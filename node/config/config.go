@@ -41,7 +41,8 @@ type Config struct {
 	NodeClientInterface string `json:"node_client_interface" config:"nullable,none"`
 	// ClientConnectionTimeout bounds the opening of outgoing connections.
 	ClientConnectionTimeout time.Duration `json:"client_connection_timeout"`
-	// IdleConnectionTimeout closes client sessions without traffic; nil (null) never does.
+	// IdleConnectionTimeout closes client sessions without traffic, and bounds the time in
+	// which a request must arrive. nil (null) never closes a session between requests.
 	IdleConnectionTimeout *time.Duration `json:"idle_connection_timeout" config:"nullable"`
 	// WorkerThreads is CCF's number of extra threads. Requests here run on all cores in
 	// any case: it has no effect.

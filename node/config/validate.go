@@ -39,6 +39,12 @@ func (c *Config) validate(p *problems) {
 	if c.Consensus.ElectionTimeout <= 0 {
 		p.add("consensus.election_timeout", "must be more than 0")
 	}
+	if t := c.IdleConnectionTimeout; t != nil && *t <= 0 {
+		p.add("idle_connection_timeout", "must be more than 0; null never closes an idle session")
+	}
+	if c.ClientConnectionTimeout <= 0 {
+		p.add("client_connection_timeout", "must be more than 0")
+	}
 	if c.JWT.KeyRefreshInterval <= 0 {
 		p.add("jwt.key_refresh_interval", "must be more than 0")
 	}
@@ -122,8 +128,8 @@ func (i *RPCInterface) validate(p *problems, path string) {
 	if h.MaxFrameSize < 16*KB || h.MaxFrameSize > 16*MB {
 		p.add(join(hp, "max_frame_size"), "must lie between 16KB and 16MB, but is %s", h.MaxFrameSize)
 	}
-	if h.InitialWindowSize > 1<<31-1 {
-		p.add(join(hp, "initial_window_size"), "must be less than 2GB, but is %s", h.InitialWindowSize)
+	if h.InitialWindowSize < 1 || h.InitialWindowSize > 1<<31-1 {
+		p.add(join(hp, "initial_window_size"), "must be more than 0 and less than 2GB, but is %s", h.InitialWindowSize)
 	}
 	if i.Redirections != nil {
 		i.Redirections.ToPrimary.validate(p, join(path, "redirections.to_primary"))
