@@ -31,11 +31,7 @@ type joiner struct {
 }
 
 // joined is what the service gave to this node.
-type joined struct {
-	network *api.NetworkInfo
-	// known is the seqno through which the ledger secrets given are all there are.
-	known uint64
-}
+type joined struct{ network *api.NetworkInfo }
 
 // refusedError ends a node that the service does not let in.
 type refusedError struct {
@@ -140,21 +136,21 @@ func (n *Node) newJoiner(ctx context.Context) (*joiner, error) {
 
 // run asks again and again until the service trusts this node. Errors: what the service
 // refuses for good, a target that is not of the service, ctx's.
-func (j *joiner) run(ctx context.Context) (*joined, error) {
+func (j *joiner) run(ctx context.Context) error {
 	retry := time.NewTimer(0)
 	defer retry.Stop()
 	said := ""
 	for {
 		select {
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return ctx.Err()
 		case <-retry.C:
 		}
 		answer, err := j.ask(ctx)
 		var refused *refusedError
 		switch {
 		case errors.As(err, &refused), errors.Is(err, errUntrusted):
-			return nil, err
+			return err
 		case err == nil && answer != nil && answer.NetworkInfo != nil:
 			return j.accept(answer)
 		}
@@ -247,44 +243,48 @@ func (j *joiner) tls() *tls.Config {
 }
 
 // accept takes what the service gave.
-func (j *joiner) accept(a *api.JoinAnswer) (*joined, error) {
+func (j *joiner) accept(a *api.JoinAnswer) error {
 	n, network := j.n, a.NetworkInfo
 	if network.PublicOnly {
-		return nil, errors.New("the service is being recovered and knows its public state only: nodes join it once it is recovered")
+		return errors.New("the service is being recovered and knows its public state only: nodes join it once it is recovered")
 	}
 	key, err := identity.ParseECPrivateKey([]byte(network.Identity.PrivateKey))
 	if err != nil {
-		return nil, fmt.Errorf("the service's key: %w", err)
+		return fmt.Errorf("the service's key: %w", err)
 	}
 	if !key.PublicKey.Equal(j.service.PublicKey) {
-		return nil, errors.New("the service's key is not that of command.service_certificate_file")
+		return errors.New("the service's key is not that of command.service_certificate_file")
 	}
 	n.keys.service = key
-	out := &joined{network: network}
 	for _, s := range network.LedgerSecrets {
 		secret, err := ledger.NewSecret(s.Key)
 		if err != nil {
-			return nil, fmt.Errorf("the ledger secret from %d: %w", s.From, err)
+			return fmt.Errorf("the ledger secret from %d: %w", s.From, err)
 		}
 		if err := n.secrets.Add(s.From, secret); err != nil {
-			return nil, fmt.Errorf("the ledger secret from %d: %w", s.From, err)
+			return fmt.Errorf("the ledger secret from %d: %w", s.From, err)
 		}
-		out.known = s.From
 	}
-	if out.known == 0 {
-		return nil, errors.New("the service gave no ledger secret")
+	if n.known, _ = n.secrets.Last(); n.known == 0 {
+		return errors.New("the service gave no ledger secret")
 	}
 	if network.EndorsedCertificate == "" {
-		return nil, errors.New("the service endorsed no certificate for this node")
+		return errors.New("the service endorsed no certificate for this node")
 	}
-	n.joined.Store(out)
-	return out, n.use(network.EndorsedCertificate)
+	n.joined.Store(&joined{network})
+	if err := n.use(network.EndorsedCertificate); err != nil {
+		return err
+	}
+	if path := n.cfg.Chancery.KeyFile; path != "" {
+		return saveKeys(n.fs, path, n.keys, n.secrets, network.EndorsedCertificate)
+	}
+	return nil
 }
 
 // joinService asks until it is let in, and then takes part.
 func (n *Node) joinService(ctx context.Context) error {
 	n.state.Store(statePending)
-	if _, err := n.joiner.run(ctx); err != nil {
+	if err := n.joiner.run(ctx); err != nil {
 		return ignoreStop(ctx, err)
 	}
 	if err := n.openReplica(ctx); err != nil {

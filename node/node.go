@@ -52,8 +52,11 @@ type Node struct {
 	// identity is the service certificate by which peers are judged while the tables
 	// hold none; nil on Resume.
 	identity *x509.Certificate
-	joiner   *joiner                // on Join only
-	joined   atomic.Pointer[joined] // what the service gave; nil on the node that started it
+	// known is the seqno from which the last of the ledger secrets that the node began
+	// with is in force; later ones are in the ledger.
+	known  uint64
+	joiner *joiner                // on Join only
+	joined atomic.Pointer[joined] // what the service gave; nil on the node that started it
 
 	// genesis is set on Start only; startup is the seqno of the snapshot that the node
 	// began with, 0 without one.

@@ -57,8 +57,8 @@ func (n *Node) sign(id raftfsm.TxID, root ledger.Digest, tree []byte) (writeset.
 // nextSecret takes a new ledger secret out of the transaction that announces it: it
 // stands there encrypted for each trusted node.
 func (n *Node) nextSecret(id raftfsm.TxID, ws writeset.WriteSet) (*ledger.Secret, error) {
-	if j := n.joined.Load(); j != nil && id.Seqno < j.known {
-		return nil, nil // it came with the others when this node joined
+	if id.Seqno < n.known {
+		return nil, nil // the node began with it
 	}
 	for _, m := range ws {
 		if m.Name != tables.NameEncryptedSecrets || len(m.Writes) == 0 {

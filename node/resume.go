@@ -1,10 +1,14 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 
+	"chancery/gov/tables"
+	"chancery/kv"
 	"chancery/node/config"
 )
 
@@ -23,6 +27,7 @@ func (n *Node) prepareResume() (err error) {
 	if n.keys, n.secrets, nodePEM, err = loadKeys(n.fs, n.cfg.Chancery.KeyFile); err != nil {
 		return err
 	}
+	n.known, _ = n.secrets.Last()
 	now := n.opts.Now().UTC().Truncate(time.Second)
 	if n.certs, err = newCertificates(n.cfg, n.keys, n.listeners.publishedRPC(), now); err != nil {
 		return err
@@ -30,4 +35,21 @@ func (n *Node) prepareResume() (err error) {
 	n.log.Info("resuming with keys from an insecure key file, which the virtual platform alone allows", "file", n.cfg.Chancery.KeyFile)
 	// The replay of the ledger may bring a newer certificate; the reconciler uses it.
 	return n.use(nodePEM)
+}
+
+// announce corrects the addresses in the node's own row: those of a resumed node may be
+// others than before. A resumed service is one node; others join it and must find it.
+func (n *Node) announce(ctx context.Context) error {
+	now, err := n.row(tables.QuoteInfo{})
+	if err != nil {
+		return err
+	}
+	return n.transact(ctx, func(tx *kv.Tx) error {
+		row, ok, err := tables.NodesInfo.Get(tx, n.keys.id)
+		if err != nil || !ok || reflect.DeepEqual(row.NodeToNode, now.NodeToNode) && reflect.DeepEqual(row.RPC, now.RPC) {
+			return err
+		}
+		row.NodeToNode, row.RPC = now.NodeToNode, now.RPC
+		return tables.NodesInfo.Put(tx, n.keys.id, row)
+	})
 }

@@ -187,9 +187,12 @@ func (n *Node) openReplica(ctx context.Context) error {
 			return errors.Join(err, n.closePeers(transport))
 		}
 	}
-	if j := n.joined.Load(); j != nil {
-		cfg.KnownSecrets = j.known
+	if n.cfg.Command.Type == config.CommandResume {
+		if err := raftfsm.Reseat(cfg, uint64(n.cfg.Chancery.ResumeAfterView)); err != nil {
+			return errors.Join(err, n.closePeers(transport))
+		}
 	}
+	cfg.KnownSecrets = n.known
 	r, err := raftfsm.Open(ctx, cfg)
 	if err != nil {
 		return errors.Join(err, n.closePeers(transport))

@@ -205,6 +205,9 @@ func (n *Node) begin(ctx context.Context) error {
 	}
 	var id raftfsm.TxID
 	if n.genesis == nil {
+		if err := n.announce(ctx); err != nil {
+			return ignoreStop(ctx, fmt.Errorf("announcing the node's addresses: %w", err))
+		}
 		id = n.replica().Position().Head
 	} else {
 		tx := n.store.Begin()

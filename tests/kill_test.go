@@ -260,16 +260,19 @@ func (r *replayed) read(t *testing.T, dir string) {
 	}
 }
 
-// client connects as user0.
-func (s *sandbox) client() *client.Client {
+// user is user0's certificate and key.
+func (s *sandbox) user() *tls.Certificate {
 	s.t.Helper()
 	common := filepath.Join(s.dir, "workspace", "sandbox_common")
 	own, err := tls.LoadX509KeyPair(filepath.Join(common, "user0_cert.pem"), filepath.Join(common, "user0_privk.pem"))
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return s.clientAs(&own)
+	return &own
 }
+
+// client connects as user0.
+func (s *sandbox) client() *client.Client { return s.clientAs(s.user()) }
 
 // anonymous connects without a certificate.
 func (s *sandbox) anonymous() *client.Client { return s.clientAs(nil) }
@@ -291,7 +294,13 @@ func (s *sandbox) service() *x509.Certificate {
 
 func (s *sandbox) clientAs(own *tls.Certificate) *client.Client {
 	s.t.Helper()
-	c, err := client.New(client.Config{URLs: []string{"https://127.0.0.1:" + s.port}, Service: s.service(), Certificate: own})
+	return s.clientOf([]string{"https://127.0.0.1:" + s.port}, own)
+}
+
+// clientOf connects to several nodes.
+func (s *sandbox) clientOf(urls []string, own *tls.Certificate) *client.Client {
+	s.t.Helper()
+	c, err := client.New(client.Config{URLs: urls, Service: s.service(), Certificate: own})
 	if err != nil {
 		s.t.Fatal(err)
 	}

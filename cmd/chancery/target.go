@@ -18,6 +18,7 @@ import (
 // from the workspace of `chancery up`.
 type target struct {
 	workspace, url, serviceCert string
+	urls                        []string // of all nodes that are known
 	cert, key                   string
 	role                        string // name of the identity taken from the workspace
 }
@@ -36,14 +37,15 @@ func (t *target) flags(c *cobra.Command) {
 // fill completes what was not given on the command line.
 func (t *target) fill() error {
 	w := supervise.Workspace(t.workspace)
+	t.urls = []string{t.url}
 	if t.url == "" {
-		url, err := w.URL()
+		urls, err := w.URLs()
 		if errors.Is(err, fs.ErrNotExist) {
 			return usagef("--url is missing, and there is no workspace %s", t.workspace)
 		} else if err != nil {
 			return err
 		}
-		t.url = url
+		t.url, t.urls = urls[0], urls
 	}
 	if t.serviceCert == "" {
 		t.serviceCert = w.Common("service_cert.pem")
@@ -69,7 +71,7 @@ func (t *target) connect() (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg := client.Config{URLs: []string{t.url}, Service: service}
+	cfg := client.Config{URLs: t.urls, Service: service}
 	if t.cert != "" {
 		own, err := tls.LoadX509KeyPair(t.cert, t.key)
 		if err != nil {

@@ -19,10 +19,13 @@ func newUp(s streams) *cobra.Command {
 	var o supervise.Options
 	c := &cobra.Command{
 		Use:   "up",
-		Short: "Start a one-node service here, or resume the one that is here",
-		Long: `Makes keys, starts a node, opens the service through governance, deploys an
+		Short: "Start a service here, or resume the one that is here",
+		Long: `Makes keys, starts a node (with --nodes, several), opens the service through governance, deploys an
 application (the logging sample, unless --app names another) and prints how to use
 it. Ctrl-C stops it; the next up on the same workspace resumes it with all its data.
+
+Of several nodes, on 127.0.0.1, 127.0.0.2 and so on, one that dies is retired by
+governance and replaced by a fresh one, which joins and is trusted with member0's key.
 
 It is for development: the platform is virtual and protects nothing from the host,
 and the node's keys lie in the workspace in the clear.`,
@@ -36,14 +39,21 @@ and the node's keys lie in the workspace in the clear.`,
 	c.Flags().StringVar(&o.Chanceryd, "node", "", "node program with an application compiled in, in place of chanceryd (no other application is deployed unless --app names it)")
 	c.Flags().StringVar(&workspace, "workspace", "workspace", "directory of the service's files")
 	c.Flags().IntVar(&o.Port, "port", 8000, "port on 127.0.0.1")
+	c.Flags().IntVar(&o.Nodes, "nodes", 1, "number of nodes: three survive the loss of one, five of two")
 	c.Flags().StringVar(&o.Metrics, "metrics", "", "host:port on which the node shows figures to Prometheus, at /metrics")
 	return c
 }
+
+// maxNodes bounds the processes that one machine is asked to carry.
+const maxNodes = 9
 
 // up runs the service. What o does not say yet is filled in.
 func up(ctx context.Context, s streams, app string, o supervise.Options) error {
 	if o.Port < 1 || o.Port > 65535 {
 		return usagef("--port %d is no port", o.Port)
+	}
+	if o.Nodes < 1 || o.Nodes > maxNodes {
+		return usagef("--nodes %d is not from 1 to %d", o.Nodes, maxNodes)
 	}
 	if o.Metrics != "" {
 		if _, _, err := net.SplitHostPort(o.Metrics); err != nil {
@@ -66,6 +76,7 @@ func up(ctx context.Context, s streams, app string, o supervise.Options) error {
 		return fmt.Errorf("finding %s: %w", o.Chanceryd, err)
 	}
 	o.Opened = func(url string) { printUsage(s, o.Workspace, url, app == "") }
+	o.Say = func(line string) { fmt.Fprintln(s.out, line) }
 	return supervise.Run(ctx, o)
 }
 

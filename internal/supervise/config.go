@@ -41,51 +41,65 @@ func (w Workspace) makeKeys(now time.Time) error {
 	return nil
 }
 
-// writeConfig writes the node's configuration: a new service, or the one that is there.
-func (w Workspace) writeConfig(bind, metrics string) error {
-	command := "Start"
-	if exists(w.Common("service_cert.pem")) {
-		command = "Resume"
-	} else if err := os.RemoveAll(w.node("")); err != nil { // nobody ever saw this service
-		return fmt.Errorf("clearing a half-started node: %w", err)
+// keyFile is the name of the file that Resume takes a node's keys from.
+const keyFile = "insecure_keys.json"
+
+// command is how a node begins: "Start", "Resume" with the highest view that any node
+// took part in, or "Join" with the address of a node.
+type command struct {
+	kind   string
+	after  uint64
+	target string
+}
+
+// writeConfig writes a node's configuration.
+func (w Workspace) writeConfig(h home, at place, c command, metrics string) error {
+	if c.kind == "Start" { // nobody ever saw this service
+		if err := os.RemoveAll(string(h)); err != nil {
+			return fmt.Errorf("clearing a half-started node: %w", err)
+		}
 	}
-	if err := os.MkdirAll(w.node(""), 0o700); err != nil {
+	if err := os.MkdirAll(string(h), 0o700); err != nil {
 		return err
 	}
 	source, err := constitution.Source("sandbox+virtual")
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(w.node("constitution.js"), []byte(source), 0o644); err != nil {
+	if err := os.WriteFile(h.file("constitution.js"), []byte(source), 0o644); err != nil {
 		return fmt.Errorf("writing the constitution: %w", err)
 	}
 	common, err := filepath.Abs(w.Common(""))
 	if err != nil {
 		return err
 	}
-	text, err := json.MarshalIndent(sandboxConfig(command, bind, metrics, common), "", "  ")
+	text, err := json.MarshalIndent(sandboxConfig(at, c, metrics, common), "", "  ")
 	if err != nil {
 		return err
 	}
-	return durable.WriteFileAtomic(durable.OS(), w.node("config.json"), text, 0o644)
+	return durable.WriteFileAtomic(durable.OS(), h.file("config.json"), text, 0o644)
 }
 
-func sandboxConfig(command, bind, metrics, common string) object {
+func sandboxConfig(at place, c command, metrics, common string) object {
 	in := func(name string) string { return filepath.Join(common, name) }
-	chancery := object{"respond": "committed", "key_file": "insecure_keys.json"}
+	chancery := object{"respond": "committed", "key_file": keyFile}
+	if c.after > 0 {
+		chancery["resume_after_view"] = c.after
+	}
 	if metrics != "" {
 		chancery["metrics"] = object{"bind_address": metrics}
 	}
 	return object{
 		"network": object{
-			"node_to_node_interface": object{"bind_address": "127.0.0.1:0"},
+			"node_to_node_interface": object{"bind_address": at.host() + ":0"},
 			"rpc_interfaces": object{"primary_rpc_interface": object{
-				"bind_address":              bind,
+				"bind_address":              at.bind,
 				"enabled_operator_features": []string{"SnapshotRead", "LedgerChunkRead", "SnapshotCreate"},
 			}},
 		},
 		"command": object{
-			"type": command, "service_certificate_file": in("service_cert.pem"),
+			"type": c.kind, "service_certificate_file": in("service_cert.pem"),
+			"join": object{"target_rpc_address": c.target, "retry_timeout": "200ms"},
 			"start": object{
 				"members": []object{{
 					"certificate_file": in("member0_cert.pem"), "encryption_public_key_file": in("member0_enc_pubk.pem"),
@@ -96,7 +110,7 @@ func sandboxConfig(command, bind, metrics, common string) object {
 			},
 		},
 		"node_certificate": object{
-			"subject_alt_names":     []string{"iPAddress:127.0.0.1", "dNSName:localhost"},
+			"subject_alt_names":     []string{"iPAddress:" + at.host(), "dNSName:localhost"},
 			"initial_validity_days": validDays,
 		},
 		"consensus": object{"election_timeout": "1s"},

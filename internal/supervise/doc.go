@@ -6,8 +6,9 @@
 //	chancery.json                 {"version": 1, "url": "https://127.0.0.1:8000"}
 //	sandbox_common/               service_cert.pem, and of member0 and user0 the
 //	                              certificates and keys, named as CCF's sandbox names them
-//	sandbox_0/                    the node's working directory: config.json, out, err,
-//	                              ledger, Raft's files, the insecure key file
+//	sandbox_0/, sandbox_1/, …     the nodes' working directories: config.json, out,
+//	                              ledger, Raft's files, the insecure key file; a node
+//	                              that replaces another has the next number
 //
 // # Steps
 //
@@ -16,4 +17,11 @@
 // was killed between two of them is taken up by the next Run. The node is started
 // with command Start until its service certificate exists, which it writes once the
 // genesis transaction is committed, and with Resume from then on.
+//
+// # Several nodes
+//
+// A node that ends is retired by governance, with member0's key, and a fresh one takes
+// its place: a process that lost its memory has lost its vote. When all have stopped,
+// the one whose log is longest by Raft's rule is resumed as the only voter, in a view
+// later than any that the others took part in; these are retired, and fresh nodes join.
 package supervise

@@ -18,6 +18,7 @@ const stopWithin = 10 * time.Second
 
 // process is a running node.
 type process struct {
+	home  home
 	cmd   *exec.Cmd
 	ended chan struct{} // closed once the process is gone
 	err   error         // why; valid after ended
@@ -25,18 +26,18 @@ type process struct {
 
 // start runs chanceryd in the node's directory, in a process group of its own, so that
 // Ctrl-C reaches this program alone. The node gets SIGTERM if this program dies.
-func (w Workspace) start(chanceryd string) (*process, error) {
-	if err := w.clearPID(); err != nil {
+func (h home) start(chanceryd string) (*process, error) {
+	if err := h.clearPID(); err != nil {
 		return nil, err
 	}
-	out, err := os.OpenFile(w.node("out"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	out, err := os.OpenFile(h.file("out"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("opening the node's log: %w", err)
 	}
 	cmd := exec.Command(chanceryd, "--config", "config.json")
-	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.Env = w.node(""), out, out, []string{}
+	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.Env = string(h), out, out, []string{}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
-	p := &process{cmd: cmd, ended: make(chan struct{})}
+	p := &process{home: h, cmd: cmd, ended: make(chan struct{})}
 	started := make(chan error)
 	go func() {
 		// Pdeathsig follows the thread that started the process, so it is kept.
@@ -60,8 +61,8 @@ func (w Workspace) start(chanceryd string) (*process, error) {
 }
 
 // clearPID removes the PID file of a node that was killed.
-func (w Workspace) clearPID() error {
-	text, err := os.ReadFile(w.node("node.pid"))
+func (h home) clearPID() error {
+	text, err := os.ReadFile(h.file("node.pid"))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
@@ -70,20 +71,20 @@ func (w Workspace) clearPID() error {
 	}
 	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
 	if err == nil && pid > 0 {
-		if w.holds(pid) {
+		if h.holds(pid) {
 			return fmt.Errorf("a node of this workspace still runs as process %d: stop it, or choose another --workspace", pid)
 		}
 	}
-	return os.Remove(w.node("node.pid"))
+	return os.Remove(h.file("node.pid"))
 }
 
 // holds says whether a process works in the node's directory, as a node does.
-func (w Workspace) holds(pid int) bool {
+func (h home) holds(pid int) bool {
 	there, err := os.Stat(fmt.Sprintf("/proc/%d/cwd", pid))
 	if err != nil {
 		return false
 	}
-	here, err := os.Stat(w.node(""))
+	here, err := os.Stat(string(h))
 	return err == nil && os.SameFile(here, there)
 }
 
@@ -109,7 +110,7 @@ func (p *process) stop() error {
 }
 
 // until runs step again and again until it succeeds, the node ends or ctx does.
-func (p *process) until(ctx context.Context, w Workspace, step func(context.Context) error) error {
+func (p *process) until(ctx context.Context, step func(context.Context) error) error {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -120,11 +121,19 @@ func (p *process) until(ctx context.Context, w Workspace, step func(context.Cont
 		select {
 		case <-tick.C:
 		case <-p.ended:
-			return fmt.Errorf("the node ended (%w); its log %s says:\n%s", orExit(p.err), w.node("out"), w.lastLines())
+			return p.died()
 		case <-ctx.Done():
 			return fmt.Errorf("%w; last: %w", context.Cause(ctx), err)
 		}
 	}
+}
+
+// errDied says that a node's process ended.
+var errDied = errors.New("the node ended")
+
+// died says how the node ended, and what its log says last.
+func (p *process) died() error {
+	return fmt.Errorf("%w (%w); its log %s says:\n%s", errDied, orExit(p.err), p.home.file("out"), p.home.lastLines())
 }
 
 func orExit(err error) error {
@@ -135,8 +144,8 @@ func orExit(err error) error {
 }
 
 // lastLines returns the end of the node's log.
-func (w Workspace) lastLines() string {
-	text, err := os.ReadFile(w.node("out"))
+func (h home) lastLines() string {
+	text, err := os.ReadFile(h.file("out"))
 	if err != nil {
 		return err.Error()
 	}

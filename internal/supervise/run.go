@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
-	"strconv"
 	"time"
 
 	"chancery/client"
@@ -23,56 +21,42 @@ type Options struct {
 	Workspace Workspace
 	// Chanceryd is the path of the node's program.
 	Chanceryd string
-	// Port is the port on 127.0.0.1.
+	// Port is the port of every node, the first on 127.0.0.1, the next on 127.0.0.2, …
 	Port int
-	// Metrics is the host:port of the node's Prometheus figures; "" shows none.
+	// Nodes is the number of nodes; 0 counts as 1.
+	Nodes int
+	// Metrics is the host:port of the first node's Prometheus figures; "" shows none.
 	Metrics string
 	// App is deployed when the service is opened, and again when Redeploy is set; nil
 	// deploys nothing.
 	App      *appbuild.Bundle
 	Redeploy bool
-	// Opened is called once the service is open and serves.
+	// Opened is called once the service is open and serves, with all its nodes.
 	Opened func(url string)
+	// Say is told what happens to the nodes of a service of several, a line at a time.
+	Say func(line string)
 }
 
-// Run starts or resumes a one-node service in the workspace, opens it, and returns
-// when ctx ends and the node has stopped, or with the error that ended it before.
+// Run starts or resumes a service in the workspace, opens it, and returns when ctx ends
+// and all nodes have stopped, or with the error that ended it before. Of several nodes,
+// one that dies is replaced.
 func Run(ctx context.Context, o Options) (err error) {
-	bind := net.JoinHostPort("127.0.0.1", strconv.Itoa(o.Port))
-	url := "https://" + bind
-	w := o.Workspace
-	if err := w.prepare(url, bind); err != nil {
-		return err
-	}
-	if err := w.makeKeys(time.Now()); err != nil {
-		return err
-	}
-	if err := w.clearPID(); err != nil {
-		return err
-	}
-	if err := w.writeConfig(bind, o.Metrics); err != nil {
-		return err
-	}
-	p, err := w.start(o.Chanceryd)
+	s, err := newSupervisor(o)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, p.stop()) }()
+	defer func() { err = errors.Join(err, s.stop()) }()
 	starting, cancel := context.WithTimeoutCause(ctx, startWithin, fmt.Errorf("the service is not open after %v", startWithin))
 	defer cancel()
-	if err := open(starting, p, o, url); err != nil {
+	if err := s.begin(starting); err != nil {
 		if ctx.Err() != nil {
 			return nil // interrupted
 		}
 		return err
 	}
-	o.Opened(url)
-	select {
-	case <-ctx.Done():
-		return nil
-	case <-p.ended:
-		return fmt.Errorf("the node ended; its log %s says:\n%s", w.node("out"), w.lastLines())
-	}
+	cancel()
+	o.Opened(s.nodes[0].at.url())
+	return s.watch(ctx)
 }
 
 // open takes the service from wherever it stands to open, with its application.
@@ -80,7 +64,7 @@ func open(ctx context.Context, p *process, o Options, url string) error {
 	w := o.Workspace
 	var service *client.Client
 	var status string
-	err := p.until(ctx, w, func(ctx context.Context) error {
+	err := p.until(ctx, func(ctx context.Context) error {
 		cert, err := readCertificate(w.Common("service_cert.pem"))
 		if err != nil {
 			return err
@@ -121,7 +105,7 @@ func open(ctx context.Context, p *process, o Options, url string) error {
 	if err := propose(ctx, m, actions); err != nil {
 		return err
 	}
-	return p.until(ctx, w, func(ctx context.Context) error {
+	return p.until(ctx, func(ctx context.Context) error {
 		_, err := service.Do(ctx, client.Request{Method: "GET", Path: "/node/ready/app"})
 		return err
 	})
@@ -169,10 +153,10 @@ func propose(ctx context.Context, m *client.Member, actions []action) error {
 		p, err = m.Vote(ctx, p.ID, client.BallotYes)
 	}
 	if err != nil {
-		return fmt.Errorf("opening the service: %w", err)
+		return fmt.Errorf("proposing %s: %w", actions[0].Name, err)
 	}
 	if p.State != "Accepted" {
-		return fmt.Errorf("opening the service: the proposal is %s", p.State)
+		return fmt.Errorf("proposing %s: the proposal is %s", actions[0].Name, p.State)
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"chancery/internal/durable"
 	"chancery/internal/identity"
@@ -23,7 +24,9 @@ type Workspace string
 // about is the workspace's version file.
 type about struct {
 	Version int    `json:"version"`
-	URL     string `json:"url"`
+	URL     string `json:"url"` // of the first node
+	// URLs are those of all nodes, in a service of several.
+	URLs []string `json:"urls,omitempty"`
 }
 
 // Common returns the path of a file that all parties use: certificates and keys.
@@ -31,15 +34,46 @@ func (w Workspace) Common(name string) string {
 	return filepath.Join(string(w), "sandbox_common", name)
 }
 
-func (w Workspace) node(name string) string { return filepath.Join(string(w), "sandbox_0", name) }
+// home is a node's working directory.
+type home string
+
+func (h home) file(name string) string { return filepath.Join(string(h), name) }
+
+// home returns the directory of the k-th node that was ever started here.
+func (w Workspace) home(k int) home {
+	return home(filepath.Join(string(w), fmt.Sprintf("sandbox_%d", k)))
+}
+
+// homes returns the numbers of the nodes that can be resumed, and the first free number.
+func (w Workspace) homes() (resumable []int, next int, err error) {
+	entries, err := os.ReadDir(string(w))
+	if err != nil {
+		return nil, 0, fmt.Errorf("reading the workspace: %w", err)
+	}
+	for _, e := range entries {
+		var k int
+		if _, err := fmt.Sscanf(e.Name(), "sandbox_%d", &k); err != nil || e.Name() != fmt.Sprintf("sandbox_%d", k) {
+			continue
+		}
+		next = max(next, k+1)
+		if exists(w.home(k).file(keyFile)) {
+			resumable = append(resumable, k)
+		}
+	}
+	slices.Sort(resumable)
+	return resumable, next, nil
+}
 
 func (w Workspace) versionFile() string { return filepath.Join(string(w), "chancery.json") }
 
-// URL returns the address of the service's node. The error wraps fs.ErrNotExist when
-// there is no workspace.
-func (w Workspace) URL() (string, error) {
+// URLs returns the addresses of the service's nodes, at least one. The error wraps
+// fs.ErrNotExist when there is no workspace.
+func (w Workspace) URLs() ([]string, error) {
 	a, err := w.read()
-	return a.URL, err
+	if len(a.URLs) == 0 {
+		a.URLs = []string{a.URL}
+	}
+	return a.URLs, err
 }
 
 func (w Workspace) read() (about, error) {
@@ -58,23 +92,27 @@ func (w Workspace) read() (about, error) {
 }
 
 // prepare checks that a service can live here, and makes the directories.
-func (w Workspace) prepare(url, bind string) error {
+func (w Workspace) prepare(places []place) error {
 	if _, err := w.read(); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	for _, dir := range []string{w.Common(""), w.node("")} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return fmt.Errorf("the workspace can't be written (choose another with --workspace): %w", err)
+	if err := os.MkdirAll(w.Common(""), 0o700); err != nil {
+		return fmt.Errorf("the workspace can't be written (choose another with --workspace): %w", err)
+	}
+	a := about{Version: layout, URL: places[0].url()}
+	for _, p := range places {
+		ln, err := net.Listen("tcp", p.bind)
+		if err != nil {
+			return fmt.Errorf("port taken (choose another with --port, or stop what listens there): %w", err)
+		}
+		if err := ln.Close(); err != nil {
+			return err
+		}
+		if len(places) > 1 {
+			a.URLs = append(a.URLs, p.url())
 		}
 	}
-	ln, err := net.Listen("tcp", bind)
-	if err != nil {
-		return fmt.Errorf("port taken (choose another with --port, or stop what listens there): %w", err)
-	}
-	if err := ln.Close(); err != nil {
-		return err
-	}
-	text, err := json.Marshal(about{Version: layout, URL: url})
+	text, err := json.Marshal(a)
 	if err != nil {
 		return err
 	}

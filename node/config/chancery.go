@@ -20,6 +20,9 @@ type Chancery struct {
 	// KeyFile is where the virtual platform keeps the node's keys and the service's
 	// secrets in the clear, for the command Resume; "" keeps none.
 	KeyFile string `json:"key_file" config:"none"`
+	// ResumeAfterView is the highest view that any node of a service took part in, all of
+	// which have stopped: the node that resumes it leads in a later one (command Resume).
+	ResumeAfterView int64 `json:"resume_after_view" config:"min=0"`
 	// JWTFetchTimeout bounds the time in which a token issuer must answer with its keys.
 	JWTFetchTimeout time.Duration `json:"jwt_fetch_timeout"`
 	// Metrics serves Prometheus metrics on an address of its own; nil serves none.

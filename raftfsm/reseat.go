@@ -1,0 +1,134 @@
+package raftfsm
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+	"go.etcd.io/bbolt"
+)
+
+// Standing is how far a node's Raft log reaches, by Raft's own measure.
+type Standing struct {
+	// Term is the last term that the node took part in.
+	Term uint64
+	// LastTerm and LastIndex are those of its last record.
+	LastTerm, LastIndex uint64
+}
+
+// Behind says whether a log is less complete than another.
+func (s Standing) Behind(o Standing) bool {
+	if s.LastTerm != o.LastTerm {
+		return s.LastTerm < o.LastTerm
+	}
+	return s.LastIndex < o.LastIndex
+}
+
+// lockWait bounds the wait for the lock on a Raft file that another process may hold.
+const lockWait = time.Second
+
+// ReadStanding reads the standing of a node that does not run from its Raft directory.
+func ReadStanding(dir string) (s Standing, err error) {
+	path := filepath.Join(dir, "raft.db")
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%s: the file is damaged: %v", path, r)
+		}
+	}()
+	bolt, err := raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: &bbolt.Options{ReadOnly: true, Timeout: lockWait}})
+	if err != nil {
+		return s, fmt.Errorf("%s: %w", path, err)
+	}
+	defer func() { err = errors.Join(err, bolt.Close()) }()
+	stable, err := newStableStore(bolt)
+	if err != nil {
+		return s, err
+	}
+	if s.Term, err = stable.term(); err != nil {
+		return s, err
+	}
+	if s.LastIndex, err = bolt.LastIndex(); err != nil || s.LastIndex == 0 {
+		return s, err
+	}
+	var last raft.Log
+	if err := bolt.GetLog(s.LastIndex, &last); err != nil {
+		return s, fmt.Errorf("%s: reading record %d: %w", path, s.LastIndex, err)
+	}
+	s.LastTerm = last.Term
+	return s, nil
+}
+
+// term is the last term that was stored, 0 before any.
+func (s *stableStore) term() (uint64, error) {
+	term, err := s.GetUint64([]byte("CurrentTerm"))
+	if errors.Is(err, raftboltdb.ErrKeyNotFound) {
+		return 0, nil
+	}
+	return term, err
+}
+
+// Reseat makes this node the only voter of a service all of whose nodes have stopped,
+// under its present address. after is the highest term that any of them took part in:
+// this node will lead in a later one. It is called before Open, and changes nothing
+// where nothing has to change. What it does is not safe while any other node runs.
+func Reseat(cfg Config, after uint64) (err error) {
+	stores, err := openStores(cfg)
+	if err != nil {
+		return fmt.Errorf("opening Raft's stores: %w", err)
+	}
+	defer func() { err = errors.Join(err, stores.close()) }()
+	term, err := stores.stable.term()
+	if err != nil {
+		return err
+	}
+	latest, last, err := stores.latest()
+	if err != nil {
+		return err
+	}
+	only := raft.Server{Suffrage: raft.Voter, ID: raft.ServerID(cfg.ID), Address: cfg.Address}
+	term = max(term, last.Term, after)
+	if err := stores.stable.SetUint64([]byte("CurrentTerm"), term); err != nil {
+		return err
+	}
+	if len(latest.Servers) == 1 && latest.Servers[0] == only {
+		return nil
+	}
+	l := &raft.Log{
+		Index: last.Index + 1, Term: term, Type: raft.LogConfiguration,
+		Data: raft.EncodeConfiguration(raft.Configuration{Servers: []raft.Server{only}}),
+	}
+	if err := stores.log.StoreLog(l); err != nil {
+		return fmt.Errorf("recording that node %s is alone: %w", cfg.ID, err)
+	}
+	return nil
+}
+
+// latest returns the configuration that the log ends with, and index and term of the
+// last record.
+func (s *stores) latest() (c raft.Configuration, last raft.Log, err error) {
+	if m := s.snapshots.meta; m != nil {
+		c, last.Index, last.Term = m.Configuration, m.Index, m.Term
+	}
+	end, err := s.log.LastIndex()
+	if err != nil || end == 0 {
+		return c, last, err
+	}
+	first, err := s.log.FirstIndex()
+	if err != nil {
+		return c, last, err
+	}
+	for i := first; i <= end; i++ {
+		var l raft.Log
+		if err := s.log.GetLog(i, &l); err != nil {
+			return c, last, err
+		}
+		if l.Type == raft.LogConfiguration {
+			c = raft.DecodeConfiguration(l.Data)
+		}
+		last = raft.Log{Index: l.Index, Term: l.Term}
+	}
+	return c, last, nil
+}
