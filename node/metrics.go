@@ -163,6 +163,9 @@ var (
 	descStates     = describe("kv_states", "States of the key-value store that are kept, from the committed one to the head.")
 	descChunks     = describe("ledger_chunks", "Ledger chunks, complete (committed) and being written (open).", "state")
 	descBytes      = describe("ledger_bytes", "Bytes of the ledger's chunks; of the open one, through its last signature.", "state")
+	descBackup     = describe("backup_acknowledged_seqno", "On the primary: the last seqno that a backup has acknowledged.", "node")
+	descHeard      = describe("backup_last_heard_seconds", "On the primary: time since a backup was heard of.", "node")
+	descSnapshots  = describe("snapshots_total", "Snapshots taken by this node since it started, by outcome.", "outcome")
 	descRefreshes  = describe("jwt_key_refreshes_total", "Refreshes of token issuers' keys, by outcome.", "outcome")
 )
 
@@ -170,7 +173,8 @@ var (
 func (c nodeCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descState, descTerm, descIndex, descContact, descSeqno, descLag, descSubmitted, descCommitted, descSignatures,
-		descBatches, descQueue, descQueueBound, descTables, descKeys, descStates, descChunks, descBytes, descRefreshes,
+		descBatches, descQueue, descQueueBound, descTables, descKeys, descStates, descChunks, descBytes,
+		descBackup, descHeard, descSnapshots, descRefreshes,
 	} {
 		ch <- d
 	}
@@ -186,6 +190,8 @@ func (c nodeCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 	c.replica(gauge, counter)
 	c.sizes(gauge)
+	counter(descSnapshots, c.n.snapshots.taken.Load(), "success")
+	counter(descSnapshots, c.n.snapshots.failed.Load(), "failure")
 	attempts, successes, failures := c.n.refresher.attempts.Load(), c.n.refresher.successes.Load(), c.n.refresher.failures.Load()
 	counter(descRefreshes, successes, "success")
 	counter(descRefreshes, failures, "failure")
@@ -220,6 +226,12 @@ func (c nodeCollector) replica(gauge func(*prometheus.Desc, float64, ...string),
 		gauge(descQueueBound, float64(limit), "uncommitted_transactions")
 	}
 	gauge(descQueue, float64(m.Waiting), "commit_waiters")
+	if consensus, ok := c.n.Consensus(); ok {
+		for id, ack := range consensus.Acks {
+			gauge(descBackup, float64(ack.Seqno), id)
+			gauge(descHeard, float64(ack.LastReceivedMS)/1000, id)
+		}
+	}
 }
 
 func (c nodeCollector) sizes(gauge func(*prometheus.Desc, float64, ...string)) {

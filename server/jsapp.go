@@ -63,8 +63,11 @@ func (s *Server) lookupJS(c *Call, out *outcome) (Handler, []string, error) {
 func (s *Server) jsRoute(app *js.App, e *js.Endpoint) (*Route, error) {
 	all := s.js.routes.Load()
 	if all == nil || all.app != app {
+		before := all
 		all = &jsRoutes{app: app}
-		s.js.routes.Store(all)
+		if s.js.routes.Swap(all) == before && before != nil {
+			s.forget(before, app)
+		}
 	}
 	if r, ok := all.routes.Load(e); ok {
 		return r.(*Route), nil

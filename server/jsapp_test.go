@@ -154,3 +154,42 @@ func TestCollectors(t *testing.T) {
 		}
 	}
 }
+
+// TestFiguresOfOldApplications deploys an application that lacks an endpoint of the one
+// before: its figures go, those of the others stay.
+func TestFiguresOfOldApplications(t *testing.T) {
+	s := testService(t, nil)
+	s.deploy(t)
+	r := prometheus.NewRegistry()
+	must(t, r.Register(s.Server.metrics.requests))
+	routes := func() map[string]bool {
+		t.Helper()
+		families, err := r.Gather()
+		must(t, err)
+		found := map[string]bool{}
+		for _, m := range families[0].GetMetric() {
+			for _, l := range m.GetLabel() {
+				if l.GetName() == "route" {
+					found[l.GetValue()] = true
+				}
+			}
+		}
+		return found
+	}
+	c := s.client(t, nil)
+	for _, path := range []string{"/app/who", "/app/commit", "/app/rec/a"} {
+		s.do(t, c, "GET", path, "")
+	}
+	if got := routes(); !got["/app/who"] || !got["/app/commit"] || !got["/app/rec/{key}"] {
+		t.Fatalf("figures of %v", got)
+	}
+	s.node.put(t, func(tx *kv.Tx) {
+		tx.Delete(tables.NameEndpoints, []byte("GET /who"))
+		tx.Delete(tables.NameEndpoints, []byte("GET /commit")) // the node has one of its own
+		tx.Put(tables.NameInterpreterFlush, tables.SingletonKey, []byte("again"))
+	})
+	s.do(t, c, "GET", "/app/rec/a", "")
+	if got := routes(); got["/app/who"] || !got["/app/commit"] || !got["/app/rec/{key}"] {
+		t.Errorf("figures of %v", got)
+	}
+}

@@ -64,6 +64,26 @@ func (m *metrics) route(method, template string) routeMetrics {
 	return routeMetrics{latency: m.latency.With(labels), requests: m.requests.MustCurryWith(labels)}
 }
 
+// forget drops the figures of endpoints that the new application does not have, so that
+// a service to which applications are deployed again and again does not collect series.
+func (s *Server) forget(before *jsRoutes, app *js.App) {
+	kept := make(map[string]bool)
+	for _, r := range s.tables[AppFrontend].routes {
+		kept[r.Method+" "+r.Path] = true
+	}
+	for _, e := range app.Endpoints() {
+		kept[e.Method+" "+e.Path] = true
+	}
+	before.routes.Range(func(_, route any) bool {
+		if r := route.(*Route); !kept[r.Method+" "+r.Path] {
+			labels := prometheus.Labels{"method": r.Method, "route": r.FullPath()}
+			s.metrics.latency.DeletePartialMatch(labels)
+			s.metrics.requests.DeletePartialMatch(labels)
+		}
+		return true
+	})
+}
+
 // statusLabel is the status, or its class where HTTP has no such status: the number of
 // series must not be for an application, or its clients, to choose.
 func statusLabel(status int) string {

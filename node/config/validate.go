@@ -48,9 +48,25 @@ func (c *Config) validate(p *problems) {
 	if c.JWT.KeyRefreshInterval <= 0 {
 		p.add("jwt.key_refresh_interval", "must be more than 0")
 	}
+	c.unheeded()
 	if c.Snapshots.ReadOnlyDirectory != "" {
 		c.Warnings = append(c.Warnings, "snapshots.read_only_directory is deprecated")
 	}
+}
+
+// unheeded warns of keys that are read and not acted upon yet, as docs/differences.md
+// says: what CCF's tools render by default must not keep a node from starting.
+func (c *Config) unheeded() {
+	for key, given := range map[string]bool{
+		"files_cleanup.max_snapshots":               c.FilesCleanup.MaxSnapshots != nil,
+		"files_cleanup.max_committed_ledger_chunks": c.FilesCleanup.MaxCommittedLedgerChunks != nil,
+		"snapshots.backup_fetch":                    c.Snapshots.BackupFetch.Enabled,
+	} {
+		if given {
+			c.Warnings = append(c.Warnings, key+" has no effect in this release")
+		}
+	}
+	slices.Sort(c.Warnings)
 }
 
 func (n *Network) validate(p *problems, metrics *Metrics) {
