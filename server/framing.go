@@ -50,6 +50,8 @@ const (
 	versionEnd = "HTTP/1.1\r\n"
 )
 
+var crlf = []byte("\r\n")
+
 // feed takes bytes that were received, and says how many may be passed on, and what is
 // wrong behind them; "" says that all may.
 func (f *framing) feed(p []byte) (n int, wrong string) {
@@ -111,8 +113,8 @@ func (f *framing) take(part []byte, whole bool) string {
 
 // lineEnded looks at a whole line.
 func (f *framing) lineEnded() (wrong string) {
-	line := string(bytes.TrimSuffix(f.line, []byte("\r\n")))
-	empty, long := f.size == len("\r\n"), f.size > lineKept
+	line := bytes.TrimSuffix(f.line, crlf)
+	empty, long := f.size == len(crlf), f.size > lineKept
 	f.line, f.size, f.cr = f.line[:0], 0, false
 	switch {
 	case f.state == inChunkSize:
@@ -129,30 +131,39 @@ func (f *framing) lineEnded() (wrong string) {
 }
 
 // field notes what a header field says of the body.
-func (f *framing) field(line string, long bool) string {
-	name, value, _ := strings.Cut(line, ":")
-	value = strings.Trim(value, " \t")
-	switch strings.ToLower(name) {
-	case "content-length":
-		f.lengths++
-		n, err := strconv.ParseUint(value, 10, 63)
-		switch {
-		case f.lengths > 1:
-			return "Content-Length already present"
-		case f.codings > 0:
-			return "Content-Length can't be present with Transfer-Encoding"
-		case err != nil || long:
-			return "Invalid character in Content-Length"
-		}
-		f.left = n
-	case "transfer-encoding":
-		f.codings++
-		switch {
-		case f.lengths > 0:
-			return "Transfer-Encoding can't be present with Content-Length"
-		case f.codings > 1 || string(f.tail) != versionEnd || !strings.EqualFold(value, "chunked") || long:
-			return "Request has invalid `Transfer-Encoding`"
-		}
+func (f *framing) field(line []byte, long bool) string {
+	name, value, _ := bytes.Cut(line, []byte(":"))
+	switch {
+	case bytes.EqualFold(name, []byte("content-length")):
+		return f.length(strings.Trim(string(value), " \t"), long)
+	case bytes.EqualFold(name, []byte("transfer-encoding")):
+		return f.coding(strings.Trim(string(value), " \t"), long)
+	}
+	return ""
+}
+
+func (f *framing) length(value string, long bool) string {
+	f.lengths++
+	n, err := strconv.ParseUint(value, 10, 63)
+	switch {
+	case f.lengths > 1:
+		return "Content-Length already present"
+	case f.codings > 0:
+		return "Content-Length can't be present with Transfer-Encoding"
+	case err != nil || long:
+		return "Invalid character in Content-Length"
+	}
+	f.left = n
+	return ""
+}
+
+func (f *framing) coding(value string, long bool) string {
+	f.codings++
+	switch {
+	case f.lengths > 0:
+		return "Transfer-Encoding can't be present with Content-Length"
+	case f.codings > 1 || string(f.tail) != versionEnd || !strings.EqualFold(value, "chunked") || long:
+		return "Request has invalid `Transfer-Encoding`"
 	}
 	return ""
 }
@@ -175,8 +186,8 @@ func (f *framing) headerEnded() {
 
 // chunk begins the chunk that a line announces. A size that is none ends the
 // connection in net/http.
-func (f *framing) chunk(line string, long bool) {
-	size, _, _ := strings.Cut(line, ";")
+func (f *framing) chunk(line []byte, long bool) {
+	size, _, _ := strings.Cut(string(line), ";")
 	n, err := strconv.ParseUint(strings.TrimRight(size, " \t"), 16, 60)
 	switch {
 	case err != nil || long:
@@ -184,7 +195,7 @@ func (f *framing) chunk(line string, long bool) {
 	case n == 0:
 		f.state = inTrailer
 	default:
-		f.state, f.left = inChunk, n+uint64(len("\r\n"))
+		f.state, f.left = inChunk, n+uint64(len(crlf))
 	}
 }
 
