@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -223,6 +224,110 @@ func (s *service) awaitH2(t *testing.T, c *http.Client) {
 		case <-late:
 			t.Fatalf("%d sessions are still open", s.Server.sessionMetrics().Active)
 		}
+	}
+}
+
+// outcome reads until the first stream is answered or reset, or the connection ends, and
+// says which: "200", "RST_STREAM PROTOCOL_ERROR", "GOAWAY FRAME_SIZE_ERROR", "end".
+func (h *h2conn) outcome() string {
+	dec := hpack.NewDecoder(4096, nil)
+	for {
+		f, err := h.ReadFrame()
+		if err != nil {
+			return "end"
+		}
+		switch f := f.(type) {
+		case *http2.HeadersFrame:
+			fields, err := dec.DecodeFull(f.HeaderBlockFragment())
+			must(h.t, err)
+			return fields[0].Value
+		case *http2.RSTStreamFrame:
+			return "RST_STREAM " + f.ErrCode.String()
+		case *http2.GoAwayFrame:
+			if f.ErrCode != http2.ErrCodeNo { // otherwise an answer follows
+				return "GOAWAY " + f.ErrCode.String()
+			}
+		}
+	}
+}
+
+// TestHTTP2Malformed breaks RFC 9113 in one way at a time: the stream or the connection
+// ends, as the RFC says, and no endpoint is executed.
+func TestHTTP2Malformed(t *testing.T) {
+	s := recordService(t, func(_ *Config, o *InterfaceOptions) { o.HTTP2, o.IdleTimeout = true, 5*time.Second })
+	request := []string{":method", "PUT", ":scheme", "https", ":authority", "x", ":path", "/app/rec/never"}
+	headers := func(h *h2conn, end bool, fields ...string) {
+		must(t, h.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: h.fields(fields...), EndStream: end, EndHeaders: true}))
+	}
+	with := func(more ...string) func(*h2conn) {
+		return func(h *h2conn) { headers(h, true, append(append([]string{}, request...), more...)...) }
+	}
+	raw := func(t http2.FrameType, flags http2.Flags, stream uint32, payload ...byte) func(*h2conn) {
+		return func(h *h2conn) { must(h.t, h.WriteRawFrame(t, flags, stream, payload)) }
+	}
+	const stream, connection = "RST_STREAM PROTOCOL_ERROR", "GOAWAY PROTOCOL_ERROR"
+	for _, tt := range []struct {
+		name string
+		run  func(*h2conn)
+		want string // several, separated by |
+	}{
+		{"upper-case name", with("X-Upper", "1"), stream},
+		{"connection field", with("connection", "close"), stream + "|400"},
+		{"transfer-encoding", with("transfer-encoding", "chunked"), stream + "|400"},
+		{"te other than trailers", with("te", "gzip"), stream + "|400"},
+		{"line break in a value", with("x", "a\r\nb: c"), stream},
+		{"NUL in a value", with("x", "a\x00b"), stream},
+		{"unknown pseudo-header", with(":odd", "1"), stream},
+		{"response pseudo-header", with(":status", "200"), stream},
+		{"path twice", with(":path", "/app/rec/other"), stream},
+		{"pseudo-header behind a field", func(h *h2conn) { headers(h, true, append([]string{"x", "1"}, request...)...) }, stream},
+		{"no path", func(h *h2conn) { headers(h, true, ":method", "PUT", ":scheme", "https", ":authority", "x") }, stream},
+		{"no method", func(h *h2conn) { headers(h, true, ":path", "/", ":scheme", "https", ":authority", "x") }, stream},
+		{"empty path", func(h *h2conn) {
+			headers(h, true, ":method", "PUT", ":scheme", "https", ":authority", "x", ":path", "")
+		}, stream},
+		{"path without a slash", func(h *h2conn) {
+			headers(h, true, ":method", "PUT", ":scheme", "https", ":authority", "x", ":path", "app/rec/never")
+		}, stream},
+		{"less body than its length", func(h *h2conn) {
+			headers(h, false, append(append([]string{}, request...), "content-length", "9")...)
+			must(t, h.WriteData(1, true, []byte("{}")))
+		}, stream + "|400"},
+		{"more body than its length", func(h *h2conn) {
+			headers(h, false, append(append([]string{}, request...), "content-length", "1")...)
+			must(t, h.WriteData(1, true, []byte("{}")))
+		}, stream + "|400"},
+		{"data without a stream", raw(http2.FrameData, 0, 1, 'x'), connection},
+		{"data on stream 0", raw(http2.FrameData, 0, 0, 'x'), connection},
+		{"padding longer than the frame", raw(http2.FrameData, http2.FlagDataPadded, 1, 200, 'x'), connection},
+		{"continuation without headers", raw(http2.FrameContinuation, http2.FlagContinuationEndHeaders, 1), connection},
+		{"window update of 0", raw(http2.FrameWindowUpdate, 0, 0, 0, 0, 0, 0), connection},
+		{"window beyond 2^31", func(h *h2conn) {
+			must(t, h.WriteWindowUpdate(0, 1<<31-1))
+		}, "GOAWAY FLOW_CONTROL_ERROR"},
+		{"settings on a stream", raw(http2.FrameSettings, 0, 1), connection},
+		{"settings of odd length", raw(http2.FrameSettings, 0, 0, 1, 2, 3), "GOAWAY FRAME_SIZE_ERROR"},
+		{"settings with a window beyond 2^31", raw(http2.FrameSettings, 0, 0, 0, 4, 0x80, 0, 0, 0), "GOAWAY FLOW_CONTROL_ERROR"},
+		{"settings with push 2", raw(http2.FrameSettings, 0, 0, 0, 2, 0, 0, 0, 2), connection},
+		{"settings with tiny frames", raw(http2.FrameSettings, 0, 0, 0, 5, 0, 0, 0, 1), connection},
+		{"ping of odd length", raw(http2.FramePing, 0, 0, 1, 2, 3), "GOAWAY FRAME_SIZE_ERROR"},
+		{"ping on a stream", raw(http2.FramePing, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8), connection},
+		{"reset of a stream that is not", raw(http2.FrameRSTStream, 0, 1, 0, 0, 0, 8), connection},
+		{"push promise", raw(http2.FramePushPromise, http2.FlagPushPromiseEndHeaders, 1, 0, 0, 0, 2), connection},
+		{"second preface", func(h *h2conn) { _, err := h.tls.Write([]byte(http2.ClientPreface)); must(t, err) }, "GOAWAY FRAME_SIZE_ERROR|" + connection},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h := s.dialH2(t, settings{windowSize: 1 << 16})
+			tt.run(h)
+			if got := h.outcome(); !slices.Contains(strings.Split(tt.want, "|"), got) {
+				t.Errorf("%s, want %s", got, tt.want)
+			}
+		})
+	}
+	c := s.client(t, nil)
+	c.Transport.(*http.Transport).ForceAttemptHTTP2 = true
+	if a := s.do(t, c, "GET", "/app/rec/never", ""); a.StatusCode != 404 {
+		t.Errorf("a malformed request was executed: %d %s", a.StatusCode, a.body)
 	}
 }
 
