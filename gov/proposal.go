@@ -18,6 +18,11 @@ func Propose(ctx context.Context, tx *kv.Tx, fx Effects, s Signed) (*ProposalVie
 	if err != nil {
 		return nil, err
 	}
+	return proposeAs(ctx, tx, fx, s, id)
+}
+
+// proposeAs is Propose under a given id.
+func proposeAs(ctx context.Context, tx *kv.Tx, fx Effects, s Signed, id string) (*ProposalView, error) {
 	c, err := loadConstitution(tx)
 	if err != nil {
 		return nil, err

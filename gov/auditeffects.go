@@ -1,0 +1,74 @@
+package gov
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"chancery/gov/tables"
+	"chancery/ledger"
+)
+
+// auditKeys stand for the service's where an act is done again: what they make is
+// compared by its place alone.
+type auditKeys struct {
+	service *ecdsa.PrivateKey
+	secret  *ledger.Secret
+}
+
+func newAuditKeys() (*auditKeys, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("making a key: %w", err)
+	}
+	secret, err := newSecret()
+	if err != nil {
+		return nil, err
+	}
+	return &auditKeys{service: key, secret: secret}, nil
+}
+
+// effects are those of an act that was signed at a time, on the audit's present state.
+func (k *auditKeys) effects(a *audit, signedAt int64) Effects {
+	return auditEffects{k, a, time.Unix(signedAt, 0)}
+}
+
+type auditEffects struct {
+	keys *auditKeys
+	a    *audit
+	now  time.Time
+}
+
+func (e auditEffects) Root() (ledger.Digest, error) { return e.a.tree.Root(), nil }
+
+func (e auditEffects) LedgerSecrets() (LedgerSecret, *LedgerSecret, error) {
+	return LedgerSecret{From: 1, Secret: e.keys.secret}, nil, nil
+}
+
+func (e auditEffects) ForceChunk() {}
+
+func (e auditEffects) RequestSnapshot() {}
+
+// PublicOnly says that the service waits for its secrets, as the tables have it.
+func (e auditEffects) PublicOnly() bool {
+	s, _, err := tables.ServiceInfo.Get(tables.View(e.a.store.Head()))
+	return err == nil && (s.Status == tables.ServiceRecovering || s.Status == tables.ServiceWaiting)
+}
+
+func (e auditEffects) ServiceKey() crypto.Signer { return e.keys.service }
+
+func (e auditEffects) EndorseNode(csr, _ string, _ uint64) (string, error) { return csr, nil }
+
+// RenewService returns the certificate that is there: the row is compared by its key.
+func (e auditEffects) RenewService(string, uint64) (string, error) {
+	s, _, err := tables.ServiceInfo.Get(tables.View(e.a.store.Head()))
+	return s.Cert, err
+}
+
+func (e auditEffects) Now() time.Time { return e.now }
+
+func (e auditEffects) Log(slog.Level, string) {}
