@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"regexp"
 
 	"chancery/internal/cose"
 	"chancery/server/api"
@@ -78,21 +77,15 @@ func (m *Member) Activate(ctx context.Context) error {
 	return m.Ack(ctx, digest)
 }
 
-// replayed finds the proposal in the message of a refused repetition.
-var replayed = regexp.MustCompile(`already exists as proposal ([0-9a-f]{64})$`)
-
 // Propose submits a proposal, a JSON document {"actions": [{"name", "args"}, …]}.
 // It may be settled at once: see the state in the answer. If the answer to a
 // submission is lost, it is submitted again, which the service recognises.
 func (m *Member) Propose(ctx context.Context, proposal []byte) (*Proposal, error) {
-	var out Proposal
-	_, err := m.call(ctx, "/members/proposals:create", cose.TypeProposal, "", proposal, &out)
-	if e := (*Error)(nil); errors.As(err, &e) && e.Code == api.ProposalReplay {
-		if found := replayed.FindStringSubmatch(e.Message); found != nil {
-			return m.client.Proposal(ctx, found[1])
-		}
+	envelope, err := cose.Sign(m.key, m.client.header(m.id, cose.TypeProposal, ""), proposal)
+	if err != nil {
+		return nil, fmt.Errorf("signing a proposal: %w", err)
 	}
-	return settled(&out, err)
+	return m.client.Send(ctx, envelope)
 }
 
 // Vote submits a ballot for a proposal: the source of a JavaScript module that
@@ -147,16 +140,26 @@ func settled(p *Proposal, err error) (*Proposal, error) {
 // call signs a message and posts it. Sending the same message twice does no harm:
 // proposals are protected against replay, everything else is idempotent.
 func (m *Member) call(ctx context.Context, path, msgType, proposal string, payload []byte, out any) (status int, err error) {
-	now := m.client.cfg.Now().Unix()
-	h := cose.Header{KID: m.id, MsgType: &msgType, CreatedAt: &now}
-	if proposal != "" {
-		h.ProposalID = &proposal
-	}
-	envelope, err := cose.Sign(m.key, h, payload)
+	envelope, err := cose.Sign(m.key, m.client.header(m.id, msgType, proposal), payload)
 	if err != nil {
 		return 0, fmt.Errorf("signing a %s: %w", msgType, err)
 	}
-	resp, err := m.client.Do(ctx, Request{
+	return m.client.postSigned(ctx, path, envelope, out)
+}
+
+// header is the protected header of a message of a member, signed now.
+func (c *Client) header(member, msgType, proposal string) cose.Header {
+	now := c.cfg.Now().Unix()
+	h := cose.Header{KID: member, MsgType: &msgType, CreatedAt: &now}
+	if proposal != "" {
+		h.ProposalID = &proposal
+	}
+	return h
+}
+
+// postSigned posts a signed message to a governance endpoint.
+func (c *Client) postSigned(ctx context.Context, path string, envelope []byte, out any) (status int, err error) {
+	resp, err := c.Do(ctx, Request{
 		Method: http.MethodPost, Path: govFrontend + path, Query: versioned(), Body: envelope,
 		ContentType: api.TypeCOSE, Idempotent: true, Wait: ForCommit,
 	})

@@ -5,7 +5,10 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net/http"
+	"net/url"
 )
 
 // StateDigest is what a member acknowledges.
@@ -158,4 +161,47 @@ func DecryptShare(key *rsa.PrivateKey, encrypted []byte) ([]byte, error) {
 		return nil, fmt.Errorf("decrypting recovery share: %w", err)
 	}
 	return share, nil
+}
+
+// Constitution returns the text of the constitution in force.
+func (c *Client) Constitution(ctx context.Context) (string, error) {
+	return c.govText(ctx, "/service/constitution")
+}
+
+// Modules returns the modules of the application that is deployed, by name.
+func (c *Client) Modules(ctx context.Context) (map[string]string, error) {
+	list, err := govList[struct {
+		Name string `json:"moduleName"`
+	}](ctx, c, "/service/javascript-modules")
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string]string, len(list))
+	for _, m := range list {
+		if out[m.Name], err = c.govText(ctx, "/service/javascript-modules/"+url.PathEscape(m.Name)); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// Ballot returns a member's ballot on a proposal; voted is false where there is none.
+func (c *Client) Ballot(ctx context.Context, proposal, member string) (ballot string, voted bool, err error) {
+	if err := errors.Join(checkID(proposal), checkID(member)); err != nil {
+		return "", false, err
+	}
+	ballot, err = c.govText(ctx, "/members/proposals/"+proposal+"/ballots/"+member)
+	if e := (*Error)(nil); errors.As(err, &e) && e.Status == http.StatusNotFound {
+		return "", false, nil
+	}
+	return ballot, err == nil, err
+}
+
+// govText reads a governance document that is text.
+func (c *Client) govText(ctx context.Context, path string) (string, error) {
+	resp, err := c.Do(ctx, Request{Path: govFrontend + path, Query: versioned()})
+	if err != nil {
+		return "", err
+	}
+	return string(resp.Body), nil
 }

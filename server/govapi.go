@@ -115,7 +115,14 @@ func (s *Server) govRoutes() []*Route {
 	js.Query = []QueryParam{version[0], {Name: "case"}}
 	ack := member("/members/state-digests/{memberId}:ack", cose.TypeAck, s.postAck)
 	ack.Success = http.StatusNoContent
+	simulate := func(path string, h jsonHandler) *Route {
+		r := add("POST", path, allVersions, []Policy{MemberCert}, s.json(h))
+		r.Mode, r.Local = ReadOnly, true
+		return r
+	}
 	return []*Route{
+		simulate("/chancery/proposals:simulate", s.simulateNew),
+		simulate("/chancery/proposals/{proposalId}:simulate", s.simulateOpen),
 		get("/members/proposals", s.getProposals),
 		active("/members/proposals:create", cose.TypeProposal, s.postProposal),
 		get("/members/proposals/{proposalId}", s.getProposal),

@@ -53,7 +53,7 @@ func newAppDeploy(s streams) *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("writing the proposal: %w", err)
 			}
-			return propose(c.Context(), s, &t, proposal)
+			return propose(c.Context(), s, &t, sending{}, proposal)
 		},
 	})
 }

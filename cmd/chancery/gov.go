@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -17,7 +18,10 @@ import (
 )
 
 func newGov(s streams) *cobra.Command {
-	return group("gov", "Governance, with a member's key", newPropose(s), newVote(s), newShow(s))
+	commands := []*cobra.Command{
+		newActivate(s), newPropose(s), newVote(s), newWithdraw(s), newWait(s), newShow(s), newList(s), newSimulate(s), newSign(s), newSend(s), newGovAudit(s),
+	}
+	return group("gov", "Governance, with a member's key", append(commands, actionCommands(s)...)...)
 }
 
 // asMember adds the flags of a command that a member signs.
@@ -27,34 +31,30 @@ func asMember(t *target, c *cobra.Command) *cobra.Command {
 	return c
 }
 
-// member connects as the member whose certificate and key are given.
-func (t *target) member() (*client.Client, *client.Member, error) {
+// signer connects to the service, and reads the member's certificate and key.
+func (t *target) signer() (*client.Client, *x509.Certificate, crypto.Signer, error) {
 	service, err := t.connect()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	if t.cert == "" {
-		return nil, nil, usagef("--cert and --key are missing: governance is signed by a member")
+		return nil, nil, nil, usagef("--cert and --key are missing: governance is signed by a member")
 	}
 	cert, err := readCertificate(t.cert)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	var key crypto.Signer
-	if key, err = identity.ReadECKey(durable.OS(), t.key); err != nil {
-		return nil, nil, fileError(t.key, err)
-	}
-	m, err := service.Member(cert, key)
+	key, err := identity.ReadECKey(durable.OS(), t.key)
 	if err != nil {
-		service.Close()
-		return nil, nil, err
+		return nil, nil, nil, fileError(t.key, err)
 	}
-	return service, m, nil
+	return service, cert, key, nil
 }
 
 func newPropose(s streams) *cobra.Command {
 	var t target
-	return asMember(&t, &cobra.Command{
+	var how sending
+	c := &cobra.Command{
 		Use:   "propose FILE",
 		Short: "Submit a proposal, {\"actions\": [{\"name\": ..., \"args\": {...}}]}",
 		Long: `Submits a proposal. Text values in it that begin with @ and name a file are replaced
@@ -66,31 +66,29 @@ by that file's contents: {"cert": "@user1_cert.pem"}. FILE may be - for standard
 			if err != nil {
 				return err
 			}
-			return propose(c.Context(), s, &t, text)
+			return propose(c.Context(), s, &t, how, text)
 		},
-	})
+	}
+	how.flags(c)
+	return asMember(&t, c)
 }
 
 // propose submits a proposal and prints what became of it.
-func propose(ctx context.Context, s streams, t *target, text []byte) error {
-	service, m, err := t.member()
-	if err != nil {
+func propose(ctx context.Context, s streams, t *target, how sending, text []byte) error {
+	p, printed, err := t.send(ctx, s, how, client.Message{Type: "proposal", Payload: text})
+	if err != nil || printed {
 		return err
 	}
-	defer service.Close()
-	p := newProgress(s.err, "waiting for the service")
-	stop := p.tick(ctx)
-	proposal, err := m.Propose(ctx, text)
-	stop()
-	if err != nil {
-		return err
-	}
-	return showState(s, proposal)
+	return showState(s, p)
 }
 
 // showState prints a proposal's id and state; a state in which it did not do what it
 // should is an error.
 func showState(s streams, p *client.Proposal) error {
+	if p == nil {
+		fmt.Fprintln(s.out, "the service does not know this proposal (any more)")
+		return nil
+	}
 	fmt.Fprintf(s.out, "%s %s\n", p.ID, p.State)
 	if p.Failure != nil {
 		return fmt.Errorf("proposal %s: %s", p.ID, p.Failure.Reason)
@@ -156,8 +154,9 @@ func fillFiles(v any, changed *bool) (_ any, err error) {
 
 func newVote(s streams) *cobra.Command {
 	var t target
+	var how sending
 	var ballot string
-	return asMember(&t, withBallotFlag(&ballot, &cobra.Command{
+	c := withBallotFlag(&ballot, &cobra.Command{
 		Use:   "vote PROPOSAL yes|no",
 		Short: "Vote on a proposal",
 		Long: `Submits a ballot. yes and no stand for the two simplest; --ballot takes a JavaScript
@@ -169,22 +168,69 @@ module that exports vote(rawProposal, proposerId).`,
 			return exactly("PROPOSAL", "yes|no")(nil, args)
 		},
 		RunE: func(c *cobra.Command, args []string) error {
-			text, err := readBallot(ballot, args)
+			source, err := readBallot(ballot, args)
 			if err != nil {
 				return err
 			}
-			service, m, err := t.member()
+			m, err := client.Ballot(args[0], source)
+			if err != nil {
+				return err
+			}
+			p, printed, err := t.send(c.Context(), s, how, m)
+			if err != nil || printed {
+				return err
+			}
+			return showState(s, p)
+		},
+	})
+	how.flags(c)
+	return asMember(&t, c)
+}
+
+func newActivate(s streams) *cobra.Command {
+	var t target
+	return asMember(&t, &cobra.Command{
+		Use:   "activate",
+		Short: "Accept the state of the service, and become an active member by it",
+		Long: `Asks for the digest of the service's state and signs it. A new member may propose and
+vote from then on; an active one confirms the state as it is now.`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			service, cert, key, err := t.signer()
 			if err != nil {
 				return err
 			}
 			defer service.Close()
-			proposal, err := m.Vote(c.Context(), args[0], text)
+			m, err := service.Member(cert, key)
 			if err != nil {
 				return err
 			}
-			return showState(s, proposal)
+			if err := m.Activate(c.Context()); err != nil {
+				return err
+			}
+			fmt.Fprintf(s.out, "member %s is active\n", m.ID())
+			return nil
 		},
-	}))
+	})
+}
+
+func newWithdraw(s streams) *cobra.Command {
+	var t target
+	var how sending
+	c := &cobra.Command{
+		Use:   "withdraw PROPOSAL",
+		Short: "Take an open proposal of one's own back",
+		Args:  exactly("PROPOSAL"),
+		RunE: func(c *cobra.Command, args []string) error {
+			p, printed, err := t.send(c.Context(), s, how, client.Message{Type: "withdrawal", Proposal: args[0]})
+			if err != nil || printed {
+				return err
+			}
+			return showState(s, p)
+		},
+	}
+	how.flags(c)
+	return asMember(&t, c)
 }
 
 func withBallotFlag(ballot *string, c *cobra.Command) *cobra.Command {
@@ -208,72 +254,6 @@ func readBallot(file string, args []string) (string, error) {
 		return client.BallotNo, nil
 	}
 	return "", usagef("%q is not a vote; say yes or no, or give --ballot FILE", args[1])
-}
-
-func newShow(s streams) *cobra.Command {
-	var t target
-	c := &cobra.Command{
-		Use:   "show [PROPOSAL]",
-		Short: "Show a proposal with its text, or the service, its members and all proposals",
-		Args:  oneOptional,
-		RunE: func(c *cobra.Command, args []string) error {
-			service, err := t.connect()
-			if err != nil {
-				return err
-			}
-			defer service.Close()
-			if len(args) == 1 {
-				return showProposal(c.Context(), s, service, args[0])
-			}
-			return showService(c.Context(), s, service)
-		},
-	}
-	t.flags(c)
-	return c
-}
-
-func showProposal(ctx context.Context, s streams, service *client.Client, id string) error {
-	p, err := service.Proposal(ctx, id)
-	if err != nil {
-		return err
-	}
-	text, err := service.ProposalText(ctx, id)
-	if err != nil {
-		return err
-	}
-	about, err := json.MarshalIndent(p, "", "  ")
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(s.out, "%s\n", about)
-	if text, err = indented(text); err != nil {
-		return err
-	}
-	_, err = s.out.Write(text)
-	return err
-}
-
-func showService(ctx context.Context, s streams, service *client.Client) error {
-	info, err := service.ServiceInfo(ctx)
-	if err != nil {
-		return err
-	}
-	members, err := service.Members(ctx)
-	if err != nil {
-		return err
-	}
-	proposals, err := service.Proposals(ctx)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(s.out, "service %s\n", info.Status)
-	for _, m := range members {
-		fmt.Fprintf(s.out, "member %s %s %s\n", m.ID, m.Status, m.RecoveryRole)
-	}
-	for _, p := range proposals {
-		fmt.Fprintf(s.out, "proposal %s %s by %s, %d ballot(s)\n", p.ID, p.State, p.Proposer, p.Ballots)
-	}
-	return nil
 }
 
 // oneOptional takes at most one argument.

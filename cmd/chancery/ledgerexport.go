@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/hex"
 	"encoding/json"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -13,30 +12,16 @@ import (
 
 // exported is a transaction as a line of JSON.
 type exported struct {
-	TxID           string          `json:"transaction_id"`
-	Size           int             `json:"size"` // of the entry in the ledger, bytes
-	Type           int             `json:"type"`
-	Flags          int             `json:"flags"`
-	Digest         string          `json:"write_set_digest"`
-	Claims         string          `json:"claims_digest,omitempty"`
-	CommitEvidence string          `json:"commit_evidence_digest,omitempty"`
-	Leaf           string          `json:"leaf"` // of the Merkle tree
-	Tables         []exportedTable `json:"tables"`
-	Encrypted      int             `json:"encrypted,omitempty"` // bytes of private tables that are not shown
-}
-
-type exportedTable struct {
-	Name    string          `json:"name"`
-	Writes  []exportedWrite `json:"writes,omitempty"`
-	Removes []exportedWrite `json:"removes,omitempty"`
-}
-
-// exportedWrite holds key and value as text where they are UTF-8, else in hex.
-type exportedWrite struct {
-	Key      *string `json:"key,omitempty"`
-	KeyHex   *string `json:"key_hex,omitempty"`
-	Value    *string `json:"value,omitempty"`
-	ValueHex *string `json:"value_hex,omitempty"`
+	TxID           string             `json:"transaction_id"`
+	Size           int                `json:"size"` // of the entry in the ledger, bytes
+	Type           int                `json:"type"`
+	Flags          int                `json:"flags"`
+	Digest         string             `json:"write_set_digest"`
+	Claims         string             `json:"claims_digest,omitempty"`
+	CommitEvidence string             `json:"commit_evidence_digest,omitempty"`
+	Leaf           string             `json:"leaf"` // of the Merkle tree
+	Tables         []writeset.MapJSON `json:"tables"`
+	Encrypted      int                `json:"encrypted,omitempty"` // bytes of private tables that are not shown
 }
 
 func newLedgerExport(s streams) *cobra.Command {
@@ -76,7 +61,7 @@ func export(e *ledger.Entry, ws writeset.WriteSet) exported {
 	digest, leaf := e.WriteSetDigest(), e.Leaf()
 	out := exported{
 		TxID: e.ID.String(), Size: e.Size(), Type: int(e.Type), Flags: int(e.Flags),
-		Digest: hex.EncodeToString(digest[:]), Leaf: hex.EncodeToString(leaf[:]), Tables: []exportedTable{},
+		Digest: hex.EncodeToString(digest[:]), Leaf: hex.EncodeToString(leaf[:]), Tables: ws.JSON(),
 	}
 	if e.Claims != (ledger.Digest{}) {
 		out.Claims = hex.EncodeToString(e.Claims[:])
@@ -84,32 +69,8 @@ func export(e *ledger.Entry, ws writeset.WriteSet) exported {
 	if e.CommitEvidence != (ledger.Digest{}) {
 		out.CommitEvidence = hex.EncodeToString(e.CommitEvidence[:])
 	}
-	for _, m := range ws {
-		t := exportedTable{Name: m.Name}
-		for _, w := range m.Writes {
-			var x exportedWrite
-			x.Key, x.KeyHex = textOrHex(w.Key)
-			x.Value, x.ValueHex = textOrHex(w.Value)
-			t.Writes = append(t.Writes, x)
-		}
-		for _, k := range m.Removes {
-			var x exportedWrite
-			x.Key, x.KeyHex = textOrHex(k)
-			t.Removes = append(t.Removes, x)
-		}
-		out.Tables = append(out.Tables, t)
-	}
 	if len(ws) == len(e.Public) {
 		out.Encrypted = e.PrivateSize()
 	}
 	return out
-}
-
-func textOrHex(b []byte) (text, hexText *string) {
-	if utf8.Valid(b) {
-		s := string(b)
-		return &s, nil
-	}
-	s := hex.EncodeToString(b)
-	return nil, &s
 }
