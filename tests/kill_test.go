@@ -3,10 +3,12 @@ package tests
 import (
 	"bytes"
 	"context"
+	"crypto"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	bits "encoding/binary"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -126,6 +128,73 @@ func TestKillOpening(t *testing.T) {
 		s.interrupt()
 		s.sh("bin/chancery ledger verify workspace/sandbox_0/ledger")
 	}
+}
+
+// TestKillRekey kills the node at random moments around a change of the ledger secret:
+// what was written before and after it opens, and the service goes on (row 8 of the
+// fault matrix).
+func TestKillRekey(t *testing.T) {
+	s := prepared(t)
+	c := s.client()
+	defer c.Close()
+	text, err := json.Marshal(map[string]any{"actions": []any{map[string]any{"name": "trigger_ledger_rekey"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	member := s.member(c)
+	acked := map[int]string{0: "before"}
+	rekeyed := 0
+	for round := range max(4, kills(t)/4) {
+		n := s.start()
+		n.open(c)
+		s.holds(c, acked)
+		done := make(chan bool, 1)
+		go func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			defer cancel()
+			_, err := member.Propose(ctx, text)
+			done <- err == nil
+		}()
+		id := round + 1
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		if _, err := c.Do(ctx, put(id, fmt.Sprint("in round ", round))); err == nil {
+			acked[id] = fmt.Sprint("in round ", round)
+		}
+		cancel()
+		<-time.After(time.Duration(rand.IntN(30)) * time.Millisecond)
+		n.kill()
+		if <-done {
+			rekeyed++
+		}
+	}
+	n := s.start()
+	n.open(c)
+	s.holds(c, acked)
+	n.stop()
+	t.Logf("%d of the changes were acknowledged", rekeyed)
+	s.sh("bin/chancery ledger verify workspace/sandbox_0/ledger")
+}
+
+// member signs as member0.
+func (s *sandbox) member(c *client.Client) *client.Member {
+	s.t.Helper()
+	own := s.keyPair("member0")
+	m, err := c.Member(own.Leaf, own.PrivateKey.(crypto.Signer))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return m
+}
+
+// keyPair is somebody's certificate and key.
+func (s *sandbox) keyPair(name string) tls.Certificate {
+	s.t.Helper()
+	common := filepath.Join(s.dir, "workspace", "sandbox_common")
+	own, err := tls.LoadX509KeyPair(filepath.Join(common, name+"_cert.pem"), filepath.Join(common, name+"_privk.pem"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return own
 }
 
 // written is a record that was stored.
