@@ -3,8 +3,6 @@ package main
 import (
 	"crypto/x509"
 	"encoding/hex"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -186,14 +184,4 @@ func writeOut(s streams, file string, data []byte) error {
 		return err
 	}
 	return os.WriteFile(file, data, 0o644)
-}
-
-// indented returns JSON for reading.
-func indented(data []byte) ([]byte, error) {
-	var v any
-	if err := json.Unmarshal(data, &v); err != nil {
-		return nil, errors.Join(errors.New("the service's answer is not JSON"), err)
-	}
-	out, err := json.MarshalIndent(v, "", "  ")
-	return append(out, '\n'), err
 }
