@@ -7,11 +7,16 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"regexp"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
+
+	"chancery/server"
 )
 
 // TestExposition: one scrape at a time; what cannot be gathered is said without details.
@@ -82,5 +87,46 @@ func TestCappedListener(t *testing.T) {
 	defer second.Close()
 	if len(capped.slots) != 1 {
 		t.Errorf("%d connections count, want 1", len(capped.slots))
+	}
+}
+
+// TestOperationsPage holds docs/operations.md and the figures together.
+func TestOperationsPage(t *testing.T) {
+	n := &Node{disk: newDisk(0, time.Now, slog.New(slog.DiscardHandler))}
+	s, err := server.New(server.Config{Node: n, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	figures := map[string]bool{}
+	name := regexp.MustCompile(`fqName: "([a-z_]+)"`)
+	for _, c := range append(s.Collectors(), n.disk.took, nodeCollector{n}) {
+		described := make(chan *prometheus.Desc, 100)
+		c.Describe(described)
+		close(described)
+		for d := range described {
+			figures[name.FindStringSubmatch(d.String())[1]] = true
+		}
+	}
+	page, err := os.ReadFile("../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	written := map[string]bool{}
+	for line := range strings.Lines(string(page)) {
+		if cells := strings.Split(line, "|"); len(cells) > 4 {
+			for _, m := range regexp.MustCompile("`(chancery_[a-z_]+)`").FindAllStringSubmatch(cells[1], -1) {
+				written[m[1]] = true
+			}
+		}
+	}
+	for f := range figures {
+		if !written[f] {
+			t.Errorf("the page lacks %s", f)
+		}
+	}
+	for f := range written {
+		if !figures[f] {
+			t.Errorf("the page has %s, which no node shows", f)
+		}
 	}
 }

@@ -203,9 +203,12 @@ func (s *sandbox) sh(script string) string {
 }
 
 // readme returns the README's shell blocks.
-func readme(t *testing.T) []string {
+func readme(t *testing.T) []string { return shellBlocks(t, "../README.md", 2) }
+
+// shellBlocks returns the blocks of a page that are for a shell.
+func shellBlocks(t *testing.T, page string, want int) []string {
 	t.Helper()
-	text, err := os.ReadFile("../README.md")
+	text, err := os.ReadFile(page)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,8 +216,8 @@ func readme(t *testing.T) []string {
 	for _, m := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(string(text), -1) {
 		blocks = append(blocks, m[1])
 	}
-	if len(blocks) != 2 {
-		t.Fatalf("the README has %d shell blocks, want 2", len(blocks))
+	if len(blocks) != want {
+		t.Fatalf("%s has %d shell blocks, want %d", page, len(blocks), want)
 	}
 	return blocks
 }
