@@ -188,6 +188,7 @@ func translate(err error) error {
 		{raftfsm.ErrBusy, server.ErrBusy},
 		{raftfsm.ErrStopped, server.ErrStopped},
 		{raftfsm.ErrNotCommitted, server.ErrNotCommitted},
+		{raftfsm.ErrIndexing, server.ErrFetching},
 	} {
 		if errors.Is(err, s.from) {
 			return fmt.Errorf("%w: %w", s.to, err)

@@ -31,8 +31,9 @@ type Base struct {
 }
 
 // foundOn takes up the snapshot that the store was built from, and returns the seqno
-// behind it: 1 without one. The ledger files before it are read for their digests alone,
-// which must lead to the root that the snapshot knows. mu is held.
+// behind it: 1 without one. The tree comes from the index; where that does not lead to the
+// root that the snapshot knows, the ledger files before the snapshot are read for their
+// digests alone. mu is held.
 func (r *Replica) foundOn(ctx context.Context) (next uint64, err error) {
 	b := r.cfg.Base
 	if b == nil {
@@ -42,6 +43,16 @@ func (r *Replica) foundOn(ctx context.Context) (next uint64, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("the snapshot's tree: %w", err)
 	}
+	tree, sigs, err := r.resumeIndex(ctx, b, want)
+	if err != nil {
+		return 0, err
+	}
+	if tree != nil {
+		r.tree, r.sigs, r.views = tree, sigs, b.Views
+		r.standOn(b)
+		return b.ID.Seqno + 1, nil
+	}
+	r.cfg.Log.Info("making the index of the ledger", "through", b.ID.String())
 	var last *ledger.Entry
 	for e, err := range r.cfg.Ledger.Entries(1) {
 		if err == nil {
@@ -61,6 +72,8 @@ func (r *Replica) foundOn(ctx context.Context) (next uint64, err error) {
 		if last = e; e.ID.Seqno == b.ID.Seqno {
 			break
 		}
+		r.committed.Seqno = e.ID.Seqno // what is before the snapshot is signed
+		r.trim()
 	}
 	switch {
 	case last == nil || last.ID != b.ID || last.Leaf() != b.Leaf || !ledger.IsSignature(last.Public):
@@ -70,9 +83,14 @@ func (r *Replica) foundOn(ctx context.Context) (next uint64, err error) {
 	case !slices.Equal(r.views, b.Views):
 		return 0, errors.New("the ledger files before the snapshot have other views than the snapshot")
 	}
+	r.standOn(b)
+	return b.ID.Seqno + 1, nil
+}
+
+// standOn makes the snapshot's position the replica's. mu is held.
+func (r *Replica) standOn(b *Base) {
 	r.head, r.applied, r.committed = b.ID, b.ID, b.ID
 	r.loaded = b.ID.Seqno
 	// A snapshot's signature ends its chunk.
 	r.base = sealed{snapshotAt: b.ID.Seqno}
-	return b.ID.Seqno + 1, nil
 }

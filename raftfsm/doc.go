@@ -60,6 +60,16 @@
 // memory and compares it with what bolt returns. The snapshot store keeps its one
 // snapshot in memory. A mismatch, or any error of a store, halts the node.
 //
+// # Index
+//
+// The tree in memory reaches back two windows of 2^15 leaves. Older nodes, and the
+// seqnos of older signatures, are moved to two files beside Raft's, so that memory does
+// not grow with the ledger and a receipt of any age takes O(log n) reads. They are
+// derived from the ledger files and not synced. An old entry counts only if it leads,
+// through them, to a subtree whose root is in memory; where it does not, the files are
+// made anew and the question may be asked again. A replica that begins with a snapshot
+// ([Base]) takes its tree from them if they lead to the snapshot's root.
+//
 // # Nonces
 //
 // An entry's AES-GCM IV is its view.seqno. Within a term one process seals each
@@ -71,6 +81,7 @@
 //
 //	name        started by   ends when        owns
 //	sequencer   Run          ctx or halt      the open batch; the only caller of raft.Apply
+//	index       Run          ctx or halt      the index, while it is made anew
 //	settler     Run          sequencer ended  futures of batches handed to Raft
 //	leadership  Run          ctx or halt      the view in which this node leads
 //	raft's own  Open         Close            Apply, Snapshot, Restore run on its FSM goroutine

@@ -1,6 +1,10 @@
 package raftfsm
 
-import "github.com/hashicorp/raft"
+import (
+	"testing"
+
+	"github.com/hashicorp/raft"
+)
 
 // CompactNow makes Raft take a snapshot and compact its log, for tests.
 func (r *Replica) CompactNow() error { return r.raft.Snapshot().Error() }
@@ -17,3 +21,20 @@ func (r *Replica) KeepNoLog() error {
 
 // State returns Raft's state, for tests.
 func (r *Replica) State() raft.RaftState { return r.raft.State() }
+
+// Prove is Proof, and how often it read the index.
+func (r *Replica) Prove(id TxID) (*Proof, int, error) { return r.prove(id) }
+
+// InMemory returns the first leaf that the tree in memory holds, and the signatures there.
+func (r *Replica) InMemory() (first uint64, sigs int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.tree.First(), len(r.sigs)
+}
+
+// SmallWindows makes the windows of the index 2^level leaves for a test.
+func SmallWindows(t *testing.T, level int) {
+	before := indexLevel
+	indexLevel = level
+	t.Cleanup(func() { indexLevel = before })
+}

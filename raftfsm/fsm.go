@@ -99,7 +99,9 @@ func (r *Replica) take(b *batch) error {
 	if b.view < r.applied.View || b.first != r.applied.Seqno+1 {
 		return fmt.Errorf("batch %d.%d…%d does not follow %v", b.view, b.first, b.last(), r.applied)
 	}
-	if b.prev != r.tree.Leaf(b.first-1) {
+	if prev, err := r.leaf(b.first - 1); err != nil {
+		return err
+	} else if b.prev != prev {
 		return fmt.Errorf("batch %d.%d does not follow from our entry %d", b.view, b.first, b.first-1)
 	}
 	for _, e := range b.entries {
@@ -134,7 +136,11 @@ func (r *Replica) holds(b *batch) (bool, error) {
 		return false, fmt.Errorf("batch %d.%d…%d overlaps the history through %v", b.view, b.first, b.last(), r.applied)
 	}
 	for _, e := range b.entries {
-		if r.tree.Leaf(e.ID.Seqno) != e.Leaf() {
+		leaf, err := r.leaf(e.ID.Seqno)
+		if err != nil {
+			return false, err
+		}
+		if leaf != e.Leaf() {
 			return false, fmt.Errorf("entry %v differs from the one that is held", e.ID)
 		}
 	}
@@ -201,6 +207,7 @@ func (r *Replica) commit(id TxID) error {
 	if err := r.cfg.Store.Compact(id.Seqno); err != nil {
 		return fmt.Errorf("committing %v: %w", id, err)
 	}
+	r.trim()
 	r.counters.committed.Add(uint64(n))
 	r.publish()
 	r.wakeWaiters()
@@ -278,6 +285,7 @@ func (r *Replica) replay(ctx context.Context) error {
 		if err := r.cfg.Store.Compact(r.head.Seqno); err != nil {
 			return fmt.Errorf("committing %v: %w", r.head, err)
 		}
+		r.trim()
 	}
 	if r.head != r.committed {
 		return fmt.Errorf("the ledger files end at %v, behind their last signature %v", r.head, r.committed)

@@ -100,8 +100,18 @@ func follower(t *testing.T, a *author) (*Replica, *error) {
 		}
 	})
 	halted := new(error)
+	x, err := openIndex(durable.OS(), t.TempDir(), indexLevel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := x.close(); err != nil {
+			t.Error(err)
+		}
+	})
 	r := &Replica{
-		tree: merkle.New(), wake: make(chan struct{}, 1), halted: make(chan struct{}),
+		index: x,
+		tree:  merkle.New(), wake: make(chan struct{}, 1), halted: make(chan struct{}),
 		cfg: Config{
 			Ledger: l, Secrets: a.secrets, Store: kv.NewStore(), Now: time.Now, Log: slog.New(slog.DiscardHandler),
 			NextSecret: func(TxID, writeset.WriteSet) (*ledger.Secret, error) { return nil, nil },

@@ -1,6 +1,7 @@
 package raftfsm
 
 import (
+	"errors"
 	"fmt"
 	"sort"
 
@@ -8,6 +9,10 @@ import (
 	"chancery/ledger"
 	"chancery/ledger/merkle"
 )
+
+// ErrIndexing says that an answer takes the index of the ledger, which is being made
+// anew; the question may be asked again.
+var ErrIndexing = errors.New("the index of the ledger is being made")
 
 // Proof is what a receipt is made of: a committed entry, its commit evidence, and
 // the path from its leaf to the root that Signature signs. For a signature
@@ -20,55 +25,159 @@ type Proof struct {
 }
 
 // Entry reads a committed entry from the chunk files and checks it against the
-// tree: the host may have changed the file.
+// tree: the host may have changed the file. Errors: ErrNotCommitted, ErrIndexing.
 func (r *Replica) Entry(seqno uint64) (*ledger.Entry, error) {
+	return r.entry(seqno, r.index.pages())
+}
+
+func (r *Replica) entry(seqno uint64, p *pages) (*ledger.Entry, error) {
 	r.mu.Lock()
 	if seqno == 0 || seqno > r.committed.Seqno {
 		r.mu.Unlock()
 		return nil, fmt.Errorf("entry %d: %w", seqno, ErrNotCommitted)
 	}
-	want := r.tree.Leaf(seqno)
+	old := seqno < r.tree.First()
+	var want, cover merkle.Hash
+	var level int
+	var i uint64
+	if old {
+		level, i, cover = r.tree.Cover(seqno)
+	} else {
+		want = r.tree.Leaf(seqno)
+	}
 	r.mu.Unlock()
 	e, err := r.cfg.Ledger.Read(seqno)
 	if err != nil {
 		return nil, fmt.Errorf("reading entry %d: %w", seqno, err)
 	}
-	if e.Leaf() != want {
+	switch {
+	case !old && e.Leaf() != want:
 		return nil, fmt.Errorf("reading entry %d: %w", seqno, errTampered)
+	case old:
+		if err := r.judge(e, p, p.covers(seqno, e.Leaf(), level, i, cover)); err != nil {
+			return nil, fmt.Errorf("reading entry %d: %w", seqno, err)
+		}
 	}
 	return e, nil
 }
 
-// Proof collects what a receipt for id needs. The error is ErrNotCommitted when id
-// is not Committed on this node.
-func (r *Replica) Proof(id TxID) (*Proof, error) {
-	if r.Status(id) != ledger.StatusCommitted {
-		return nil, fmt.Errorf("receipt of %v: %w", id, ErrNotCommitted)
+// judge says what is damaged when an old entry does not lead to the tree in memory: the
+// entry, when the index has another leaf for it and leads there, or else the index.
+func (r *Replica) judge(e *ledger.Entry, p *pages, err error) error {
+	if err == nil {
+		return nil
 	}
-	e, err := r.Entry(id.Seqno)
+	if !errors.Is(err, errIndex) {
+		return err
+	}
+	r.mu.Lock()
+	_, inIndex := r.indexedLeaf(e.ID.Seqno)
+	r.mu.Unlock()
+	if inIndex == nil {
+		return errTampered
+	}
+	return r.indexing(err)
+}
+
+// indexing has the index made anew, and says so; or why that is not possible.
+func (r *Replica) indexing(err error) error {
+	if broken := r.index.broken.Load(); broken != nil {
+		return *broken
+	}
+	r.index.want()
+	return fmt.Errorf("%w: %w", ErrIndexing, err)
+}
+
+// Proof collects what a receipt for id needs. Errors: ErrNotCommitted when id is not
+// Committed on this node; ErrIndexing.
+func (r *Replica) Proof(id TxID) (*Proof, error) {
+	p, _, err := r.prove(id)
+	return p, err
+}
+
+// prove also returns how often it read the index.
+func (r *Replica) prove(id TxID) (*Proof, int, error) {
+	if r.Status(id) != ledger.StatusCommitted {
+		return nil, 0, fmt.Errorf("receipt of %v: %w", id, ErrNotCommitted)
+	}
+	pages := r.index.pages()
+	e, err := r.entry(id.Seqno, pages)
 	if err != nil {
-		return nil, err
+		return nil, pages.reads, err
 	}
 	secret, err := r.cfg.Secrets.At(id.Seqno)
 	if err != nil {
-		return nil, fmt.Errorf("commit evidence of %v: %w", id, err)
+		return nil, pages.reads, fmt.Errorf("commit evidence of %v: %w", id, err)
 	}
 	p := &Proof{Entry: e, Evidence: ledger.CommitEvidence(secret, id)}
 	if ledger.IsSignature(e.Public) {
 		p.Signature, err = ledger.ParseSignature(e)
-		return p, err
+		return p, pages.reads, err
 	}
-	r.mu.Lock()
-	// The first signature behind the entry; there is one, since it is committed.
-	sig := r.sigs[sort.Search(len(r.sigs), func(i int) bool { return r.sigs[i] > id.Seqno })]
-	p.Path = r.tree.Path(id.Seqno, sig)
-	r.mu.Unlock()
-	s, err := r.Entry(sig)
+	s, err := r.signatureOver(id.Seqno, pages)
 	if err != nil {
-		return nil, err
+		return nil, pages.reads, err
 	}
-	p.Signature, err = ledger.ParseSignature(s)
-	return p, err
+	if p.Signature, err = ledger.ParseSignature(s); err != nil {
+		return nil, pages.reads, err
+	}
+	if p.Path, err = r.path(id.Seqno, s.ID.Seqno, pages); err != nil {
+		return nil, pages.reads, err
+	}
+	// Whatever was read, what leaves leads from the entry to the root that was signed.
+	if merkle.Climb(e.Leaf(), p.Path) != p.Signature.Root {
+		return nil, pages.reads, fmt.Errorf("receipt of %v: %w", id, r.indexing(errIndex))
+	}
+	return p, pages.reads, nil
+}
+
+// path is the path of leaf i in the tree over n leaves.
+func (r *Replica) path(i, n uint64, p *pages) ([]merkle.Step, error) {
+	node := func(level int, at uint64) (merkle.Hash, error) {
+		r.mu.Lock()
+		h, ok := r.tree.Held(level, at)
+		r.mu.Unlock()
+		if ok {
+			return h, nil
+		}
+		return p.node(level, at)
+	}
+	path, err := merkle.PathOver(i, n, node)
+	if err != nil {
+		return nil, fmt.Errorf("path of %d: %w", i, r.indexing(err))
+	}
+	return path, nil
+}
+
+// signatureOver returns the first signature transaction behind a committed entry. There
+// is one, since it is committed.
+func (r *Replica) signatureOver(seqno uint64, p *pages) (*ledger.Entry, error) {
+	r.mu.Lock()
+	i := sort.Search(len(r.sigs), func(i int) bool { return r.sigs[i] > seqno })
+	var after uint64
+	if i < len(r.sigs) {
+		after = r.sigs[i]
+	}
+	old := seqno+1 < r.tree.First()
+	r.mu.Unlock()
+	if old {
+		switch found, err := p.signatureAfter(seqno); {
+		case err != nil:
+			r.index.want() // and looked for below
+		case found != 0:
+			after = found
+		}
+	}
+	if s, err := r.entry(after, p); err == nil && ledger.IsSignature(s.Public) {
+		return s, nil
+	}
+	// The index is of no use here: look for it.
+	for at := seqno + 1; ; at++ {
+		s, err := r.entry(at, p)
+		if err != nil || ledger.IsSignature(s.Public) {
+			return s, err
+		}
+	}
 }
 
 // Writes decrypts a committed entry.
@@ -80,11 +189,12 @@ func (r *Replica) Writes(e *ledger.Entry) (writeset.WriteSet, error) {
 	return e.Open(secret)
 }
 
-// RootAt returns the root of the tree over leaves 0 … seqno.
+// RootAt returns the root of the tree over leaves 0 … seqno, of which seqno is at least
+// the last committed.
 func (r *Replica) RootAt(seqno uint64) (ledger.Digest, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if seqno > r.head.Seqno {
+	if seqno > r.head.Seqno || seqno < r.tree.First() {
 		return ledger.Digest{}, fmt.Errorf("root at %d: the history ends at %v", seqno, r.head)
 	}
 	return r.tree.RootAt(seqno + 1), nil

@@ -145,7 +145,10 @@ type Replica struct {
 	tail      []sealed // positions committed+1 … head
 	sigs      []uint64 // seqnos of applied signatures, ascending
 	base      sealed   // chunk accounting as of committed
-	loaded    uint64   // last seqno that was read from the ledger files at start
+	// What is older than the tree in memory; trim could not write it.
+	index       *index
+	indexFailed bool
+	loaded      uint64 // last seqno that was read from the ledger files at start
 
 	// Owned by the primary's view.
 	handed     []handedBatch // given to Raft, not yet applied
@@ -240,12 +243,20 @@ func Bootstrap(cfg Config) error {
 }
 
 // Open replays the ledger files into the store and starts Raft. Run must follow.
-func Open(ctx context.Context, cfg Config) (*Replica, error) {
+func Open(ctx context.Context, cfg Config) (_ *Replica, err error) {
 	r := &Replica{
 		cfg: cfg, tree: merkle.New(), wake: make(chan struct{}, 1), acks: newAckTransport(cfg.Transport, cfg.Now),
 		futures: make(chan raft.ApplyFuture, maxInFlight), halted: make(chan struct{}),
 	}
 	r.tree.Append(merkle.Hash{}) // leaf 0
+	if r.index, err = openIndex(cfg.FS, cfg.Dir, indexLevel); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.index.close())
+		}
+	}()
 	if err := r.replay(ctx); err != nil {
 		return nil, fmt.Errorf("replaying the ledger: %w", err)
 	}

@@ -22,6 +22,7 @@ func (r *Replica) Run(ctx context.Context) error {
 	g.Go(func() error { defer cancel(); return r.runSequencer(ctx) })
 	g.Go(func() error { return r.runLeadership(gctx) })
 	g.Go(func() error { return r.runSettler(gctx) })
+	g.Go(func() error { return r.runIndex(gctx) })
 	err := g.Wait()
 	r.stop()
 	if r.haltErr != nil {
@@ -37,8 +38,8 @@ func (r *Replica) stop() {
 	if err := r.raft.Shutdown().Error(); err != nil {
 		r.cfg.Log.Warn("stopping Raft", "err", err)
 	}
-	if err := r.log.Close(); err != nil {
-		r.cfg.Log.Warn("closing Raft's log", "err", err)
+	if err := errors.Join(r.log.Close(), r.index.close()); err != nil {
+		r.cfg.Log.Warn("closing Raft's log and the index", "err", err)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -149,7 +149,10 @@ func (r *Replica) recall() error {
 func (r *Replica) takeTail(s *received) error {
 	leaf := [sha256.Size]byte{}
 	if s.id.Seqno <= r.committed.Seqno {
-		leaf = r.tree.Leaf(s.id.Seqno)
+		var err error
+		if leaf, err = r.leaf(s.id.Seqno); err != nil {
+			return err
+		}
 	}
 	if !bytes.Equal(leaf[:], s.head.Leaf) {
 		return fmt.Errorf("the ledger files through %v do not hold entry %v, behind which Raft's log was compacted", r.committed, s.id)
@@ -218,7 +221,11 @@ func (r *Replica) restore(from io.Reader) error {
 // restoreEntry takes one signed entry, or compares it with the one that is held. mu is held.
 func (r *Replica) restoreEntry(e *ledger.Entry) error {
 	if e.ID.Seqno <= r.committed.Seqno {
-		if r.tree.Leaf(e.ID.Seqno) != e.Leaf() {
+		leaf, err := r.leaf(e.ID.Seqno)
+		if err != nil {
+			return err
+		}
+		if leaf != e.Leaf() {
 			return errors.New("it differs from the one that is held")
 		}
 		return nil
@@ -304,8 +311,11 @@ func (x *exported) Read(p []byte) (int, error) {
 			return 0, err
 		}
 		x.r.mu.Lock()
-		want := x.r.tree.Leaf(e.ID.Seqno)
+		want, err := x.r.leaf(e.ID.Seqno)
 		x.r.mu.Unlock()
+		if err != nil {
+			return 0, err // the index is made anew; the follower is served again
+		}
 		if e.Leaf() != want {
 			err := fmt.Errorf("reading entry %v for a follower: %w", e.ID, errTampered)
 			x.r.halts(err)

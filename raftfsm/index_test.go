@@ -1,0 +1,187 @@
+package raftfsm_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/bits"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"chancery/kv"
+	"chancery/ledger"
+	"chancery/ledger/merkle"
+	"chancery/raftfsm"
+)
+
+// fill commits n transactions with a signature every few, and returns where the head is.
+func (s *service) fill(n int) raftfsm.TxID {
+	s.t.Helper()
+	var last raftfsm.TxID
+	for i := range n {
+		last = s.put("public:t", fmt.Sprint(i%50), fmt.Sprint("value ", i))
+	}
+	s.wait(last)
+	return s.replica.Position().Committed
+}
+
+func often(c *raftfsm.Config) { c.SignatureInterval = 7 }
+
+// proves asks for the receipt of many transactions and checks each: the path leads to
+// the root that the first signature behind it signs, in few reads.
+func (s *service) proves(through raftfsm.TxID) {
+	t := s.t
+	t.Helper()
+	most := 0
+	for seqno := uint64(1); seqno < through.Seqno; seqno += 1 + seqno%61 {
+		id := raftfsm.TxID{View: s.replica.Position().ViewOf(seqno), Seqno: seqno}
+		p, reads, err := s.replica.Prove(id)
+		if err != nil {
+			t.Fatalf("%v: %v", id, err)
+		}
+		most = max(most, reads)
+		if ledger.IsSignature(p.Entry.Public) {
+			continue
+		}
+		if p.Entry.ID != id || merkle.Climb(p.Entry.Leaf(), p.Path) != p.Signature.Root {
+			t.Fatalf("%v: the path does not lead to the signed root at %v", id, p.Signature.ID)
+		}
+		for at := seqno + 1; at < p.Signature.ID.Seqno; at++ {
+			if e, err := s.replica.Entry(at); err != nil || ledger.IsSignature(e.Public) {
+				t.Fatalf("%v: signature %d comes before %v (%v)", id, at, p.Signature.ID, err)
+			}
+		}
+	}
+	// Beside these reads, two entries take two reads each.
+	if limit := 2 * bits.Len64(through.Seqno); most > limit {
+		t.Errorf("a receipt took %d reads of the index, of %d transactions; at most %d are allowed", most, through.Seqno, limit)
+	}
+	t.Logf("%d transactions: at most %d reads of the index", through.Seqno, most)
+}
+
+// TestIndex keeps most of the tree on disk, and asks for receipts of all ages: while the
+// node runs, after a replay, and from a snapshot without a replay.
+func TestIndex(t *testing.T) {
+	raftfsm.SmallWindows(t, 5)
+	s := newService(t)
+	captures := make(chan raftfsm.Capture, 1)
+	takes := func(c *raftfsm.Config) {
+		c.SnapshotDue = func(seqno, last uint64) bool { return seqno-last > 500 }
+		c.Snapshot = func(x raftfsm.Capture) {
+			select {
+			case captures <- x:
+			default:
+			}
+		}
+	}
+	s.start(often, takes)
+	through := s.fill(1100)
+	if first, sigs := s.replica.InMemory(); first+3*32 < through.Seqno || sigs > 3*32 {
+		t.Fatalf("the tree in memory begins at %d of %d, with %d signatures", first, through.Seqno, sigs)
+	}
+	s.proves(through)
+	s.stop()
+
+	s.start(often)
+	through = s.fill(10)
+	s.proves(through)
+	s.stop()
+
+	c := <-captures
+	if c.State.TxID().Seqno <= 500 {
+		t.Fatalf("a snapshot at %v", c.State.TxID())
+	}
+	for _, damage := range []string{"", "tree.nodes", "tree.signatures"} {
+		if damage != "" {
+			if err := os.Truncate(filepath.Join(s.dir, "raft", damage), 64); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.start(often, s.from(c))
+		if v := s.get("public:t", "9"); v != "value 9" {
+			t.Errorf("from the snapshot: %q", v)
+		}
+		s.proves(s.fill(10))
+		s.stop()
+	}
+}
+
+// from starts a replica with the captured state.
+func (s *service) from(c raftfsm.Capture) func(*raftfsm.Config) {
+	return func(cfg *raftfsm.Config) {
+		b := kv.NewBuilder()
+		for name := range c.State.Tables() {
+			for key, item := range c.State.Range(name, kv.Bounds{}) {
+				b.Put(name, key, item.Value, item.Version)
+			}
+		}
+		var err error
+		if cfg.Store, err = b.Store(c.State.TxID()); err != nil {
+			s.t.Fatal(err)
+		}
+		s.store = cfg.Store
+		value, _, _ := c.State.Get(ledger.TreeMap, make([]byte, 8))
+		tree, err := merkle.Parse(value)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		cfg.Base = &raftfsm.Base{ID: c.State.TxID(), Leaf: c.Leaf, Views: c.Views, Tree: tree}
+	}
+}
+
+// TestIndexDamaged changes the index under a running node: a receipt that needs it is
+// not to be had, and then it is again. With the ledger changed too, the error says so.
+func TestIndexDamaged(t *testing.T) {
+	raftfsm.SmallWindows(t, 5)
+	s := newService(t)
+	s.start(often)
+	through := s.fill(700)
+	nodes := filepath.Join(s.dir, "raft", "tree.nodes")
+	whole, err := os.ReadFile(nodes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	damage := func(name string, part func([]byte) []byte) {
+		t.Helper()
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := os.OpenFile(name, os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		for i := range part(data) {
+			part(data)[i] ^= 1
+		}
+		if _, err := f.WriteAt(data, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	damage(nodes, func(b []byte) []byte { return b[:64*32] })
+	id := raftfsm.TxID{View: 2, Seqno: 20}
+	if _, err := s.replica.Proof(id); !errors.Is(err, raftfsm.ErrIndexing) {
+		t.Fatalf("with the index damaged: %v", err)
+	}
+	late := time.After(20 * time.Second)
+	for err = errors.New("not asked"); err != nil; _, err = s.replica.Proof(id) {
+		select {
+		case <-late:
+			t.Fatalf("the index is not made anew: %v", err)
+		case <-time.After(time.Millisecond):
+		}
+	}
+	s.proves(through)
+	if again, err := os.ReadFile(nodes); err != nil || !bytes.Equal(again, whole) {
+		t.Errorf("the index made anew differs (%v)", err)
+	}
+	chunk := s.ledger.Chunks()[0]
+	damage(chunk.Path, func(b []byte) []byte { return b[60:62] })
+	if _, err := s.replica.Entry(1); err == nil || errors.Is(err, raftfsm.ErrIndexing) {
+		t.Errorf("with an entry damaged: %v", err)
+	}
+	s.stop()
+}
