@@ -33,6 +33,10 @@ type Config struct {
 	ServerName string
 	// Retry bounds repetition; the zero value stands for its defaults.
 	Retry Retry
+	// AnswerTimeout bounds the time in which one node answers; 0 stands for 60 s, which is
+	// longer than a node holds an answer for a commit. After it the next node is asked,
+	// where sending the request twice does no harm.
+	AnswerTimeout time.Duration
 	// MaxAnswer bounds the body of an answer, in bytes; 0 stands for 64 MiB.
 	MaxAnswer int64
 	// Now tells the time, for signed messages; nil stands for the system's clock.
@@ -41,6 +45,7 @@ type Config struct {
 
 const (
 	defaultMaxAnswer = 64 << 20
+	answerTimeout    = time.Minute
 	dialTimeout      = 10 * time.Second
 	idleTimeout      = 90 * time.Second
 	idlePerNode      = 64
@@ -66,6 +71,9 @@ func New(cfg Config) (*Client, error) {
 	}
 	if cfg.MaxAnswer == 0 {
 		cfg.MaxAnswer = defaultMaxAnswer
+	}
+	if cfg.AnswerTimeout == 0 {
+		cfg.AnswerTimeout = answerTimeout
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now

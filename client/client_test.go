@@ -410,3 +410,30 @@ func TestNewRefuses(t *testing.T) {
 		}
 	}
 }
+
+// TestSlowNode moves on from a node that takes a request and never answers; where the
+// request may have been executed there, it says so.
+func TestSlowNode(t *testing.T) {
+	i := newIssuer(t)
+	gone := make(chan struct{})
+	frozen := i.serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case <-gone:
+		case <-r.Context().Done():
+		}
+	}))
+	t.Cleanup(func() { close(gone) })
+	well := i.serve(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	c, _ := newClient(t, i, frozen.URL, well.URL)
+	c.cfg.AnswerTimeout = 100 * time.Millisecond
+	if _, err := c.Do(t.Context(), Request{Method: "POST", Path: "/app/x"}); !errors.Is(err, ErrOutcomeUnknown) {
+		t.Errorf("a write: error %v, want %v", err, ErrOutcomeUnknown)
+	}
+	c, _ = newClient(t, i, frozen.URL, well.URL)
+	c.cfg.AnswerTimeout = 100 * time.Millisecond
+	for range 2 {
+		if _, err := c.Do(t.Context(), Request{Path: "/app/x"}); err != nil {
+			t.Errorf("a read: %v", err)
+		}
+	}
+}

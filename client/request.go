@@ -163,7 +163,7 @@ func (c *Client) follow(ctx context.Context, r *Request) (*Response, error) {
 	for hop := 0; ; hop++ {
 		resp, err := c.attempt(ctx, r, &target)
 		if err != nil {
-			if hop == 0 && errors.Is(err, ErrUnreachable) {
+			if hop == 0 && (errors.Is(err, ErrUnreachable) || errors.Is(err, errSlow)) {
 				c.current.CompareAndSwap(node, (node+1)%uint32(len(c.nodes)))
 			}
 			return nil, err
@@ -206,8 +206,13 @@ func (r *Request) url(node *url.URL) url.URL {
 	return u
 }
 
+// errSlow says that a node did not answer in time.
+var errSlow = errors.New("the node does not answer")
+
 // attempt sends r once to one URL.
 func (c *Client) attempt(ctx context.Context, r *Request, target *url.URL) (*Response, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, c.cfg.AnswerTimeout, errSlow)
+	defer cancel()
 	connected := false
 	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected = true }}
 	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, trace), r.Method, target.String(), bytes.NewReader(r.Body))

@@ -78,23 +78,9 @@ func (n *Node) prepareJoin(ctx context.Context) (err error) {
 
 // checkOwnLedger refuses a ledger whose service is another one than that to be joined.
 func (n *Node) checkOwnLedger() error {
-	var last *tables.Service
-	for e, err := range n.ledger.Entries(1) {
-		if err != nil {
-			return fmt.Errorf("reading the ledger in %s: %w", n.cfg.Ledger.Directory, err)
-		}
-		for _, m := range e.Public {
-			if m.Name != tables.NameServiceInfo || len(m.Writes) == 0 {
-				continue
-			}
-			last = new(tables.Service)
-			if err := tables.Unmarshal(m.Writes[len(m.Writes)-1].Value, last); err != nil {
-				return fmt.Errorf("entry %v: %w", e.ID, err)
-			}
-		}
-	}
-	if last == nil {
-		return nil
+	last, _, err := n.lastRows()
+	if err != nil || last == nil {
+		return err
 	}
 	cert, err := identity.ParseCertificate([]byte(last.Cert))
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"chancery/gov/tables"
+	"chancery/internal/identity"
 	"chancery/kv"
 	"chancery/node/config"
 )
@@ -52,4 +53,59 @@ func (n *Node) announce(ctx context.Context) error {
 		row.NodeToNode, row.RPC = now.NodeToNode, now.RPC
 		return tables.NodesInfo.Put(tx, n.keys.id, row)
 	})
+}
+
+// checkAlone refuses to resume a service of which another node still runs: two nodes
+// would lead it.
+func (n *Node) checkAlone(ctx context.Context) error {
+	service, nodes, err := n.lastRows()
+	if err != nil || service == nil {
+		return err
+	}
+	if n.identity, err = identity.ParseCertificate([]byte(service.Cert)); err != nil {
+		return fmt.Errorf("the ledger in %s: %w", n.cfg.Ledger.Directory, err)
+	}
+	for id, row := range nodes {
+		if id == n.keys.id || row.Status != tables.NodeTrusted {
+			continue
+		}
+		if address := row.NodeToNode.PublishedAddress; n.peers.Reachable(ctx, address, id) {
+			return fmt.Errorf("command Resume: node %s of the service still runs at %s; a service is resumed when all its nodes have stopped", id, address)
+		}
+	}
+	return nil
+}
+
+// lastRows reads the service's row and those of its nodes off the ledger files, as of
+// their end; nil without a service.
+func (n *Node) lastRows() (service *tables.Service, nodes map[string]tables.Node, err error) {
+	nodes = map[string]tables.Node{}
+	for e, err := range n.ledger.Entries(1) {
+		if err != nil {
+			return nil, nil, fmt.Errorf("reading the ledger in %s: %w", n.cfg.Ledger.Directory, err)
+		}
+		for _, m := range e.Public {
+			switch m.Name {
+			case tables.NameServiceInfo:
+				for _, w := range m.Writes {
+					service = new(tables.Service)
+					if err := tables.Unmarshal(w.Value, service); err != nil {
+						return nil, nil, fmt.Errorf("entry %v: %w", e.ID, err)
+					}
+				}
+			case tables.NameNodesInfo:
+				for _, key := range m.Removes {
+					delete(nodes, string(key))
+				}
+				for _, w := range m.Writes {
+					var row tables.Node
+					if err := tables.Unmarshal(w.Value, &row); err != nil {
+						return nil, nil, fmt.Errorf("entry %v: %w", e.ID, err)
+					}
+					nodes[string(w.Key)] = row
+				}
+			}
+		}
+	}
+	return service, nodes, nil
 }

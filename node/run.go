@@ -188,6 +188,9 @@ func (n *Node) openReplica(ctx context.Context) error {
 		}
 	}
 	if n.cfg.Command.Type == config.CommandResume {
+		if err := n.checkAlone(ctx); err != nil {
+			return errors.Join(err, n.closePeers(transport))
+		}
 		if err := raftfsm.Reseat(cfg, uint64(n.cfg.Chancery.ResumeAfterView)); err != nil {
 			return errors.Join(err, n.closePeers(transport))
 		}

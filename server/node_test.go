@@ -44,6 +44,7 @@ type memNode struct {
 	submit  func() error // what Submit returns instead, when set and not nil
 	last    Submission
 	files   Files
+	effects gov.Effects // in place of memEffects, where a test sets them
 	forward func(context.Context, string, *Forwarded) (*ForwardedAnswer, error)
 }
 
@@ -174,7 +175,12 @@ func (n *memNode) Transaction(_ context.Context, id TxID) (writeset.WriteSet, er
 	return n.writes[id.Seqno], nil
 }
 
-func (n *memNode) Effects(tx *kv.Tx) gov.Effects { return &memEffects{node: n} }
+func (n *memNode) Effects(tx *kv.Tx) gov.Effects {
+	if n.effects != nil {
+		return n.effects
+	}
+	return &memEffects{node: n}
+}
 
 func (n *memNode) Info() Info {
 	n.mu.Lock()

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -18,16 +19,16 @@ import (
 	"chancery/server/api"
 )
 
-// failovers is how often TestFailover kills the primary.
+// failovers is how often TestFailover takes the primary away.
 func failovers() int {
 	if testing.Short() || raceEnabled {
-		return 1
+		return 2
 	}
 	return 3
 }
 
-// TestFailover kills the primary with -9 under writers of two kinds, has it replaced,
-// and again. What was acknowledged as committed is there; what was only executed is
+// TestFailover takes the primary away under writers of two kinds, and again: killed with
+// -9 and replaced, or frozen, deposed, and woken. What was acknowledged as committed is there; what was only executed is
 // Committed with its record or Invalid without it, and all nodes say the same.
 func TestFailover(t *testing.T) {
 	w := newNetwork(t, 3)
@@ -37,24 +38,36 @@ func TestFailover(t *testing.T) {
 		c := w.client()
 		var writers sync.WaitGroup
 		for i := range 8 {
-			writers.Go(func() { h.write(ctx, c, i%2 == 0) })
+			writers.Go(func() { h.write(ctx, c, i%4 != 0) })
 		}
 		<-time.After(time.Duration(200+rand.IntN(400)) * time.Millisecond) // the random moment
 		old := w.primary()
-		must(t, old.cmd.Process.Kill())
-		<-old.ended
+		frozen := round%2 == 1
+		gone := time.Now()
+		if frozen {
+			must(t, old.cmd.Process.Signal(syscall.SIGSTOP))
+		} else {
+			must(t, old.cmd.Process.Kill())
+			<-old.ended
+		}
 		w.forget(old)
-		killed := time.Now()
 		lead := w.primary()
-		t.Logf("round %d: %s leads %v after %s was killed", round, lead.name, time.Since(killed).Round(time.Millisecond), old.name)
+		t.Logf("round %d: %s leads %v after %s (frozen: %t) was gone", round, lead.name, time.Since(gone).Round(time.Millisecond), old.name, frozen)
 		h.await(t, len(h.snapshot().committed)+20)
+		if frozen {
+			must(t, old.cmd.Process.Signal(syscall.SIGCONT))
+			w.nodes = append(w.nodes, old)
+			h.await(t, len(h.snapshot().committed)+20)
+		}
 		cancel()
 		writers.Wait()
 		c.Close()
-		member := w.client(lead)
-		w.propose(w.asMember(member), action{"remove_node", map[string]any{"node_id": old.id}})
-		member.Close()
-		w.join()
+		if !frozen {
+			member := w.client(lead)
+			w.propose(w.asMember(member), action{"remove_node", map[string]any{"node_id": old.id}})
+			member.Close()
+			w.join()
+		}
 		h.check(w)
 	}
 	w.agree(w.nodes...)

@@ -269,7 +269,7 @@ func (w *network) client(nodes ...*netNode) *client.Client {
 	}
 	key, err := identity.TLSCertificate(w.user.Cert, w.user.Key)
 	must(w.t, err)
-	c, err := client.New(client.Config{URLs: urls, Service: w.service, Certificate: key})
+	c, err := client.New(client.Config{URLs: urls, Service: w.service, Certificate: key, AnswerTimeout: 5 * time.Second})
 	must(w.t, err)
 	return c
 }

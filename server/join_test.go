@@ -1,0 +1,228 @@
+package server
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"chancery/attest/virtual"
+	"chancery/gov"
+	"chancery/gov/tables"
+	"chancery/internal/identity"
+	"chancery/kv"
+	"chancery/ledger"
+	"chancery/server/api"
+)
+
+// joiner is a node that asks to join, with its certificate.
+type joiner struct {
+	person
+	csr  string
+	body map[string]any
+}
+
+const trustedHost = "0101010101010101010101010101010101010101010101010101010101010101"
+
+// newJoinService trusts virtual nodes whose binary is trustedHost.
+func newJoinService(t *testing.T) *service {
+	t.Helper()
+	s := testService(t, func(c *Config, _ *InterfaceOptions) { c.Verifier, c.SignMode = virtual.Verifier{}, "CoseOnly" })
+	s.node.put(t, func(tx *kv.Tx) {
+		must(t, tables.VirtualMeasurements.Put(tx, virtual.Measurement, tables.AllowedToJoin))
+		must(t, tables.VirtualHostData.Put(tx, trustedHost, tables.Unit{}))
+	})
+	return s
+}
+
+// newJoiner makes a well-formed request.
+func newJoiner(t *testing.T, port int) *joiner {
+	t.Helper()
+	j := &joiner{person: validIdentity(t)}
+	subject, err := identity.ParseSubject("CN=Node")
+	must(t, err)
+	csr, err := identity.NewRequest(j.key, subject, nil)
+	must(t, err)
+	j.csr = string(csr)
+	encryption, err := identity.GenerateEncryptionKey()
+	must(t, err)
+	public, err := identity.PublicKeyPEM(encryption.Public())
+	must(t, err)
+	face := func(p int) map[string]any {
+		return map[string]any{"bind_address": fmt.Sprint("127.0.0.1:", p)}
+	}
+	j.body = map[string]any{
+		"node_info_network":           map[string]any{"node_to_node_interface": face(port), "rpc_interfaces": map[string]any{"primary": face(port + 1)}},
+		"quote_info":                  j.quote(t, virtual.Measurement, trustedHost),
+		"public_encryption_key":       string(public),
+		"certificate_signing_request": j.csr,
+		"startup_seqno":               0,
+		"node_data":                   map[string]any{"rack": 1},
+	}
+	return j
+}
+
+// quote is evidence about the joiner's key.
+func (j *joiner) quote(t *testing.T, measurement, host string) map[string]any {
+	t.Helper()
+	digest := sha256.Sum256(j.cert.RawSubjectPublicKeyInfo)
+	raw, err := json.Marshal(map[string]any{"host_data": host, "measurement": measurement, "report_data": digest[:]})
+	must(t, err)
+	return map[string]any{"format": tables.QuoteVirtual, "quote": base64.StdEncoding.EncodeToString(raw), "endorsements": ""}
+}
+
+func (j *joiner) nodeID() string {
+	digest := sha256.Sum256(j.cert.RawSubjectPublicKeyInfo)
+	return hex.EncodeToString(digest[:])
+}
+
+// ask sends the request, changed by what is given.
+func (j *joiner) ask(t *testing.T, s *service, change map[string]any) answer {
+	t.Helper()
+	body := map[string]any{}
+	for k, v := range j.body {
+		body[k] = v
+	}
+	for k, v := range change {
+		body[k] = v
+		if v == "absent" {
+			delete(body, k)
+		}
+	}
+	text, err := json.Marshal(body)
+	must(t, err)
+	return s.do(t, s.client(t, &j.person), "POST", "/node/join", string(text))
+}
+
+// TestJoinRefusals sends requests with one thing wrong; none leaves a trace.
+func TestJoinRefusals(t *testing.T) {
+	s := newJoinService(t)
+	j, other := newJoiner(t, 1000), newJoiner(t, 2000)
+	if a := other.ask(t, s, nil); a.StatusCode != 200 {
+		t.Fatalf("%d %s", a.StatusCode, a.body)
+	}
+	before := s.node.Position().Head
+	for name, tt := range map[string]struct {
+		change map[string]any
+		status int
+		code   api.Code
+	}{
+		"no network":             {map[string]any{"node_info_network": "absent"}, 400, api.InvalidInput},
+		"network is text":        {map[string]any{"node_info_network": "x"}, 400, api.InvalidInput},
+		"no node address":        {map[string]any{"node_info_network": map[string]any{"rpc_interfaces": map[string]any{}}}, 400, api.InvalidInput},
+		"no quote":               {map[string]any{"quote_info": nil}, 400, api.InvalidInput},
+		"odd format":             {map[string]any{"quote_info": map[string]any{"format": "Odd", "quote": "", "endorsements": ""}}, 400, api.InvalidInput},
+		"no encryption key":      {map[string]any{"public_encryption_key": "absent"}, 400, api.InvalidInput},
+		"key is a number":        {map[string]any{"public_encryption_key": 1}, 500, api.InternalError},
+		"no seqno":               {map[string]any{"startup_seqno": "absent"}, 400, api.InvalidInput},
+		"odd signing mode":       {map[string]any{"ledger_sign_mode": "Odd"}, 400, api.InvalidInput},
+		"Dual at CoseOnly":       {map[string]any{"ledger_sign_mode": "Dual"}, 400, api.InvalidInput},
+		"address of another":     {map[string]any{"node_info_network": other.body["node_info_network"]}, 400, api.NodeAlreadyExists},
+		"not genuine":            {map[string]any{"quote_info": map[string]any{"format": tables.QuoteVirtual, "quote": "e30=", "endorsements": ""}}, 401, api.InvalidQuote},
+		"another platform":       {map[string]any{"quote_info": map[string]any{"format": tables.QuoteSNP, "quote": "e30=", "endorsements": ""}}, 401, api.InvalidQuote},
+		"unknown binary":         {map[string]any{"quote_info": j.quote(t, virtual.Measurement, strings.Repeat("02", 32))}, 401, api.InvalidQuote},
+		"unknown measurement":    {map[string]any{"quote_info": j.quote(t, "v2", trustedHost)}, 401, api.InvalidQuote},
+		"quote of another key":   {map[string]any{"quote_info": other.body["quote_info"]}, 401, api.InvalidQuote},
+		"request of another key": {map[string]any{"certificate_signing_request": other.csr}, 400, api.CSRPublicKeyInvalid},
+	} {
+		a := j.ask(t, s, tt.change)
+		var e api.ErrorBody
+		if err := json.Unmarshal([]byte(a.body), &e); err != nil || e.Error == nil || a.StatusCode != tt.status || e.Error.Code != tt.code {
+			t.Errorf("%s: %d %s, want %d %s", name, a.StatusCode, a.body, tt.status, tt.code)
+		}
+	}
+	if after := s.node.Position().Head; after != before {
+		t.Errorf("a refusal was recorded: %v, before %v", after, before)
+	}
+	text, err := json.Marshal(j.body)
+	must(t, err)
+	if a := s.do(t, s.client(t, nil), "POST", "/node/join", string(text)); a.StatusCode != 500 {
+		t.Errorf("without a certificate: %d %s", a.StatusCode, a.body)
+	}
+	s.node.lose()
+	s.node.info.PrimaryID = other.nodeID()
+	if a := j.ask(t, s, nil); a.StatusCode != 308 || a.Header.Get("location") != "https://127.0.0.1:2001/node/join" {
+		t.Errorf("at a backup: %d %s %s", a.StatusCode, a.Header.Get("location"), a.body)
+	}
+}
+
+// TestJoinLife takes a node from its request to its retirement. Secrets are given once
+// its trust is committed, and not before.
+func TestJoinLife(t *testing.T) {
+	s := newJoinService(t)
+	j := newJoiner(t, 1000)
+	status := func(want string, secrets bool) {
+		t.Helper()
+		a := j.ask(t, s, nil)
+		var got api.JoinAnswer
+		if err := json.Unmarshal([]byte(a.body), &got); err != nil || a.StatusCode != 200 || got.NodeStatus != want || got.NodeID != j.nodeID() || (got.NetworkInfo != nil) != secrets {
+			t.Errorf("%d %s, want %s, with secrets %t", a.StatusCode, a.body, want, secrets)
+		}
+	}
+	set := func(st tables.NodeStatus) {
+		s.node.put(t, func(tx *kv.Tx) {
+			row, _, err := tables.NodesInfo.Get(tx, j.nodeID())
+			must(t, err)
+			row.Status = st
+			must(t, tables.NodesInfo.Put(tx, j.nodeID(), row))
+		})
+	}
+	status("Pending", false)
+	row, ok, err := tables.NodesInfo.Get(tables.View(s.node.Committed()), j.nodeID())
+	if err != nil || !ok || row.Status != tables.NodePending || row.CSR != j.csr || row.NodeToNode.PublishedAddress != "127.0.0.1:1000" || string(row.Data) != `{"rack":1}` {
+		t.Errorf("the row is %+v, %v", row, err)
+	}
+	status("Pending", false)
+	s.node.auto = false
+	set(tables.NodeTrusted)
+	status("Pending", false)
+	s.node.sign()
+	status("Trusted", true)
+	s.node.auto = true
+	set(tables.NodeRetired)
+	if a := j.ask(t, s, nil); a.StatusCode != 400 || !strings.Contains(a.body, string(api.InvalidNodeState)) {
+		t.Errorf("a retired node: %d %s", a.StatusCode, a.body)
+	}
+	another := newJoiner(t, 1000)
+	if a := another.ask(t, s, nil); a.StatusCode != 200 {
+		t.Errorf("the address of a retired node is not free: %d %s", a.StatusCode, a.body)
+	}
+}
+
+// openingEffects is what trusting a node at once needs.
+type openingEffects struct {
+	memEffects
+	secret *ledger.Secret
+}
+
+func (e *openingEffects) LedgerSecrets() (gov.LedgerSecret, *gov.LedgerSecret, error) {
+	return gov.LedgerSecret{From: 1, Secret: e.secret}, nil, nil
+}
+
+func (*openingEffects) EndorseNode(string, string, uint64) (string, error) { return "endorsed", nil }
+func (*openingEffects) Log(slog.Level, string)                             {}
+
+// TestJoinOpening: a service that is not open yet trusts a node at once.
+func TestJoinOpening(t *testing.T) {
+	s := newJoinService(t)
+	secret, err := ledger.NewSecret(make([]byte, 32))
+	must(t, err)
+	s.node.effects = &openingEffects{secret: secret}
+	s.node.put(t, func(tx *kv.Tx) {
+		must(t, tables.ServiceInfo.Put(tx, tables.Service{Status: tables.ServiceOpening, Cert: "cert"}))
+	})
+	j := newJoiner(t, 1000)
+	if a := j.ask(t, s, nil); a.StatusCode != 200 || strings.Contains(a.body, "network_info") {
+		t.Errorf("the first request: %d %s", a.StatusCode, a.body)
+	}
+	a := j.ask(t, s, nil)
+	var got api.JoinAnswer
+	must(t, json.Unmarshal([]byte(a.body), &got))
+	if got.NodeStatus != "Trusted" || got.NetworkInfo == nil || got.NetworkInfo.EndorsedCertificate != "endorsed" {
+		t.Errorf("the second request: %d %s", a.StatusCode, a.body)
+	}
+}
