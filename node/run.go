@@ -253,6 +253,7 @@ func (n *Node) run(ctx context.Context) error {
 	g.Go(func() error { return n.refresher.run(gctx) })
 	g.Go(func() error { return n.runMembership(gctx) })
 	g.Go(func() error { return n.snapshots.run(gctx) })
+	g.Go(func() error { return newCleaner(n).run(gctx) })
 	if n.opts.StopNotice != nil {
 		g.Go(func() error {
 			select {

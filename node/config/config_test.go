@@ -130,6 +130,7 @@ func TestProblems(t *testing.T) {
 		{"no member", `[{"certificate_file": "member0_cert.pem", "encryption_public_key_file": "member0_enc_pubk.pem"}]`, `[]`, `command.start.members: must have at least one member`},
 		{"san", insert, `"node_certificate": {"subject_alt_names": ["127.0.0.1"]}, ` + insert, `node_certificate.subject_alt_names[0]: "127.0.0.1" begins with neither iPAddress: nor dNSName:`},
 		{"cleanup", insert, `"files_cleanup": {"max_committed_ledger_chunks": 3}, ` + insert, `files_cleanup.max_committed_ledger_chunks: needs at least one directory in ledger.read_only_directories, since chunks are removed only once one of them holds the same bytes`},
+		{"no cleanup interval", insert, `"files_cleanup": {"interval": "0s"}, ` + insert, `files_cleanup.interval: must be more than 0`},
 		{"no idle time", insert, `"idle_connection_timeout": "0s", ` + insert, `idle_connection_timeout: must be more than 0; null never closes an idle session`},
 		{"no time to connect", insert, `"client_connection_timeout": "0s", ` + insert, `client_connection_timeout: must be more than 0`},
 		{"no window", `"bind_address": "127.0.0.1:8080"`, `"bind_address": "127.0.0.1:8080", "http_configuration": {"initial_window_size": "0"}`, `network.rpc_interfaces.primary_rpc_interface.http_configuration.initial_window_size: must be more than 0 and less than 2GB, but is 0B`},

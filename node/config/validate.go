@@ -42,6 +42,9 @@ func (c *Config) validate(p *problems) {
 	if t := c.IdleConnectionTimeout; t != nil && *t <= 0 {
 		p.add("idle_connection_timeout", "must be more than 0; null never closes an idle session")
 	}
+	if c.FilesCleanup.Interval <= 0 {
+		p.add("files_cleanup.interval", "must be more than 0")
+	}
 	if c.ClientConnectionTimeout <= 0 {
 		p.add("client_connection_timeout", "must be more than 0")
 	}
@@ -57,16 +60,9 @@ func (c *Config) validate(p *problems) {
 // unheeded warns of keys that are read and not acted upon yet, as docs/differences.md
 // says: what CCF's tools render by default must not keep a node from starting.
 func (c *Config) unheeded() {
-	for key, given := range map[string]bool{
-		"files_cleanup.max_snapshots":               c.FilesCleanup.MaxSnapshots != nil,
-		"files_cleanup.max_committed_ledger_chunks": c.FilesCleanup.MaxCommittedLedgerChunks != nil,
-		"snapshots.backup_fetch":                    c.Snapshots.BackupFetch.Enabled,
-	} {
-		if given {
-			c.Warnings = append(c.Warnings, key+" has no effect in this release")
-		}
+	if c.Snapshots.BackupFetch.Enabled {
+		c.Warnings = append(c.Warnings, "snapshots.backup_fetch has no effect in this release")
 	}
-	slices.Sort(c.Warnings)
 }
 
 func (n *Network) validate(p *problems, metrics *Metrics) {
