@@ -129,19 +129,30 @@ func (c *conn) refuse(p []byte) (int, error) {
 	return n, nil
 }
 
-// Write writes plaintext; a client that takes nothing for the idle time is cut off.
-func (c *conn) Write(p []byte) (int, error) {
+// Write writes plaintext; a client that does not take a piece of it within the idle time
+// is cut off.
+func (c *conn) Write(p []byte) (n int, err error) {
 	if !c.ready.Load() {
 		return 0, io.ErrClosedPipe
 	}
-	if err := c.raw.SetWriteDeadline(time.Now().Add(c.session.in.opts.patience())); err != nil {
-		return 0, err
-	}
 	if status, text, ok := ownError(p); ok {
-		if _, err := c.Conn.Write(c.session.in.parserAnswer(status, text, c.wrong)); err != nil {
+		if _, err := c.writePiece(c.session.in.parserAnswer(status, text, c.wrong)); err != nil {
 			return 0, err
 		}
 		return len(p), nil
+	}
+	for len(p) > 0 && err == nil {
+		var took int
+		took, err = c.writePiece(p[:min(len(p), pacedPiece)])
+		n += took
+		p = p[took:]
+	}
+	return n, err
+}
+
+func (c *conn) writePiece(p []byte) (int, error) {
+	if err := c.raw.SetWriteDeadline(time.Now().Add(c.session.in.opts.patience())); err != nil {
+		return 0, err
 	}
 	return c.Conn.Write(p)
 }

@@ -212,3 +212,30 @@ func TestUnreadAnswers(t *testing.T) {
 		})
 	}
 }
+
+// TestSteadyReader takes a large answer slowly, over more than the idle time, but without
+// pause: it gets it whole.
+func TestSteadyReader(t *testing.T) {
+	const size = 24 << 20
+	s := recordService(t, func(_ *Config, o *InterfaceOptions) { o.IdleTimeout, o.MaxBodySize = 400*time.Millisecond, 32<<20 })
+	if a := s.do(t, s.client(t, nil), "PUT", "/app/rec/large", `{"value":"`+strings.Repeat("x", size)+`"}`); a.StatusCode != 200 {
+		t.Fatalf("%d %.100s", a.StatusCode, a.body)
+	}
+	c := s.dial(t)
+	_, err := io.WriteString(c, "GET /app/rec/large HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+	must(t, err)
+	begun := time.Now()
+	res, err := http.ReadResponse(bufio.NewReader(c), nil)
+	must(t, err)
+	got := int64(0)
+	for {
+		n, err := io.CopyN(io.Discard, res.Body, 2<<20)
+		if got += n; err != nil {
+			break
+		}
+		<-time.After(60 * time.Millisecond) // it is slow
+	}
+	if took := time.Since(begun); got < size || took < 400*time.Millisecond {
+		t.Errorf("%d bytes in %v", got, took)
+	}
+}
