@@ -11,43 +11,104 @@ import (
 	"chancery/raftfsm"
 )
 
-// membershipRetry is the pause after a step of the consensus configuration that could
-// not be taken yet, or was one of several.
-const membershipRetry = 50 * time.Millisecond
+const (
+	// membershipRetry is the pause after a step of the consensus configuration that could
+	// not be taken yet, or was one of several.
+	membershipRetry = 50 * time.Millisecond
+	// failureRetry is the pause after one that went wrong: a hand-over that nobody takes
+	// stops the admission of requests for a moment each time.
+	failureRetry = time.Second
+	// probeEvery is the pause between two attempts to reach a node that is trusted and
+	// not there, probeWithin the time that one may take.
+	probeEvery  = 500 * time.Millisecond
+	probeWithin = 500 * time.Millisecond
+)
 
-// runMembership makes the consensus configuration match the nodes table, on the primary.
-func (n *Node) runMembership(ctx context.Context) error {
+// membership makes the consensus configuration match the nodes table, on the primary.
+type membership struct {
+	n     *Node
+	wake  chan struct{} // capacity 1: raised by every commit and when this node begins to lead
+	tried map[string]time.Time
+}
+
+func newMembership(n *Node) *membership {
+	return &membership{n: n, wake: make(chan struct{}, 1), tried: map[string]time.Time{}}
+}
+
+// run works until ctx ends. A step that fails is tried again.
+func (m *membership) run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	var done version // of the nodes table that the configuration matches
+	var view uint64
+	said := ""
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-n.membership:
+		case <-m.wake:
 		case <-timer.C:
 		}
-		if !n.Position().Primary {
+		p := m.n.Position()
+		if !p.Primary {
+			view = 0
 			continue
 		}
-		more, err := n.reconcileMembers(ctx)
-		if err != nil && ctx.Err() == nil {
-			n.log.Info("the consensus configuration does not match the nodes table yet", "err", err)
+		now := versionOf(m.n.store.Committed())
+		if p.View == view && now == done {
+			continue
 		}
-		if more || err != nil {
+		more, err := m.reconcile(ctx)
+		switch {
+		case err != nil:
+			if err.Error() != said && ctx.Err() == nil {
+				said = err.Error()
+				m.n.log.Info("the consensus configuration does not match the nodes table yet", "err", err)
+			}
+			timer.Reset(failureRetry)
+		case more:
 			timer.Reset(membershipRetry)
+		default:
+			view, done, said = p.View, now, ""
 		}
 	}
 }
 
-// reconcileMembers takes one step: a retired primary hands over, a node that is not
+// version tells two states of the nodes table apart.
+type version struct {
+	rows int
+	last uint64
+}
+
+func versionOf(s *kv.State) version {
+	return version{rows: s.Len(tables.NameNodesInfo), last: lastReconfiguration(s)}
+}
+
+// there says whether a node answers. One that did not is not tried at every turn.
+func (m *membership) there(ctx context.Context, p raftfsm.Peer) bool {
+	now := m.n.opts.Now()
+	if now.Sub(m.tried[p.ID]) < probeEvery {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeWithin)
+	defer cancel()
+	if m.n.peers.Reachable(ctx, p.Address, p.ID) {
+		return true
+	}
+	m.tried[p.ID] = now
+	return false
+}
+
+// reconcile takes one step: a retired primary hands over, a node that is not
 // trusted any more leaves, one that is comes in, and a retirement that is complete is
 // recorded.
-func (n *Node) reconcileMembers(ctx context.Context) (more bool, err error) {
+func (m *membership) reconcile(ctx context.Context) (more bool, err error) {
+	n := m.n
 	nodes, err := tables.NodesInfo.All(tables.View(n.store.Committed()))
 	if err != nil {
 		return false, err
 	}
-	m, err := n.replica().Membership()
+	now, err := n.replica().Membership()
 	if err != nil {
 		return false, err
 	}
@@ -60,7 +121,7 @@ func (n *Node) reconcileMembers(ctx context.Context) (more bool, err error) {
 			defer cancel()
 			return true, n.replica().Transfer(limited)
 		case row.Value.Status != tables.NodeTrusted:
-		case p.ID != n.keys.id && !m.Has(p.ID) && !n.peers.Reachable(ctx, p.Address, p.ID):
+		case p.ID != n.keys.id && !now.Has(p.ID) && !m.there(ctx, p):
 			more = true // it comes in once it is there: it may only be starting
 		default:
 			wanted = append(wanted, p)
@@ -70,29 +131,32 @@ func (n *Node) reconcileMembers(ctx context.Context) (more bool, err error) {
 	if more = more || step; err != nil {
 		return more, err
 	}
-	return more, n.recordRetirements(ctx, nodes)
+	left, err := n.recordRetirements(ctx, nodes)
+	return more || left, err
 }
 
 // recordRetirements writes of each retired node that nothing depends on it any more:
-// its retirement is committed, and so is a consensus configuration without it.
-func (n *Node) recordRetirements(ctx context.Context, committed []tables.Entry[tables.Node]) error {
+// its retirement is committed, and so is a consensus configuration without it. left says
+// that one still waits for that.
+func (n *Node) recordRetirements(ctx context.Context, committed []tables.Entry[tables.Node]) (left bool, err error) {
 	m, err := n.replica().Membership()
 	if err != nil {
-		return err
-	}
-	if !m.Committed {
-		return nil
+		return false, err
 	}
 	var done []string
 	for _, row := range committed {
-		if row.Value.Status == tables.NodeRetired && !row.Value.RetiredCommitted && !m.Has(row.Key) {
+		switch {
+		case row.Value.Status != tables.NodeRetired || row.Value.RetiredCommitted:
+		case m.Committed && !m.Has(row.Key):
 			done = append(done, row.Key)
+		default:
+			left = true
 		}
 	}
 	if len(done) == 0 {
-		return nil
+		return left, nil
 	}
-	return n.transact(ctx, func(tx *kv.Tx) error {
+	return left, n.transact(ctx, func(tx *kv.Tx) error {
 		for _, id := range done {
 			row, ok, err := tables.NodesInfo.Get(tx, id)
 			if err != nil {

@@ -64,7 +64,7 @@ type Node struct {
 	startup uint64
 
 	committed  chan struct{} // capacity 1: raised by every commit
-	membership chan struct{} // capacity 1: raised by every commit and when this node begins to lead
+	membership *membership
 	refresher  *keyRefresher
 	snapshots  *snapshotter
 	led        chan struct{} // closed when this node leads for the first time
@@ -215,14 +215,14 @@ func (n *Node) Info() server.Info {
 func (n *Node) raise(*kv.State) {
 	poke(n.committed)
 	poke(n.refresher.committed)
-	poke(n.membership)
+	poke(n.membership.wake)
 }
 
 // leads is told by the replica when it begins (or, with 0, ceases) to lead.
 func (n *Node) leads(view uint64) {
 	if view != 0 {
 		n.leadOnce.Do(func() { close(n.led) })
-		poke(n.membership)
+		poke(n.membership.wake)
 	}
 }
 

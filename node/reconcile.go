@@ -17,13 +17,18 @@ import (
 // once at the start. Each reconciler compares and acts; none remembers.
 func (n *Node) runReconcilers(ctx context.Context) error {
 	var grace <-chan time.Time
+	var seen version // of the nodes table
 	for {
 		if err := n.reconcileCertificate(); err != nil {
 			return fmt.Errorf("following the tables: %w", err)
 		}
-		retired, err := n.reconcilePeers()
-		if err != nil {
-			return fmt.Errorf("following the tables: %w", err)
+		var retired bool
+		if now := versionOf(n.store.Committed()); now != seen {
+			var err error
+			if retired, err = n.reconcilePeers(); err != nil {
+				return fmt.Errorf("following the tables: %w", err)
+			}
+			seen = now
 		}
 		if retired && grace == nil {
 			wait := retirementGrace * n.cfg.Consensus.ElectionTimeout
@@ -34,7 +39,10 @@ func (n *Node) runReconcilers(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-grace:
-			return errRetired
+			if !n.Position().Primary {
+				return errRetired
+			}
+			grace = time.After(n.cfg.Consensus.ElectionTimeout) // nobody has taken over yet
 		case <-n.committed:
 		}
 	}

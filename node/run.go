@@ -47,12 +47,12 @@ func Run(ctx context.Context, cfg *config.Config, o Options) error {
 func open(ctx context.Context, cfg *config.Config, o Options) (_ *Node, err error) {
 	n := &Node{
 		cfg: cfg, opts: o, store: kv.NewStore(), committed: make(chan struct{}, 1),
-		membership: make(chan struct{}, 1), led: make(chan struct{}), opened: make(chan struct{}),
+		led: make(chan struct{}), opened: make(chan struct{}),
 	}
 	n.log = nodelog.Context(o.Log, n.logged)
 	n.disk = newDisk(cfg.SlowIOLoggingThreshold, o.Now, n.log)
 	n.fs = durable.Watch(o.FS, o.Now, n.disk.done)
-	n.refresher = newKeyRefresher(n)
+	n.refresher, n.membership = newKeyRefresher(n), newMembership(n)
 	n.snapshots = newSnapshotter(n)
 	n.state.Store(stateInitialized)
 	switch cfg.Command.Type {
@@ -251,7 +251,7 @@ func (n *Node) run(ctx context.Context) error {
 	})
 	g.Go(func() error { return n.runReconcilers(gctx) })
 	g.Go(func() error { return n.refresher.run(gctx) })
-	g.Go(func() error { return n.runMembership(gctx) })
+	g.Go(func() error { return n.membership.run(gctx) })
 	g.Go(func() error { return n.snapshots.run(gctx) })
 	g.Go(func() error { return newCleaner(n).run(gctx) })
 	if n.opts.StopNotice != nil {

@@ -288,6 +288,12 @@ func TestReplicasAgree(t *testing.T) {
 // TestCatchUpBySnapshot lets a node join whose first records are gone from the
 // primary's log: it is sent the ledger, and its files are the others'.
 func TestCatchUpBySnapshot(t *testing.T) {
+	for name, spillAt := range map[string]int{"in memory": 1 << 20, "by a file": 1 << 10} {
+		t.Run(name, func(t *testing.T) { catchUp(t, spillAt) })
+	}
+}
+
+func catchUp(t *testing.T, spillAt int) {
 	c := newCluster(t, 1)
 	for i := range 100 {
 		c.put(fmt.Sprint(i), strings.Repeat("x", 300))
@@ -304,12 +310,16 @@ func TestCatchUpBySnapshot(t *testing.T) {
 		t.Fatal(err)
 	}
 	n := c.add("n1", false)
+	n.SpillAt(spillAt)
 	c.reconcile(c.wanted())
 	after := c.put("after", "1")
 	c.leader().commit(after)
 	n.commit(after)
 	n.commit(unsigned)
 	c.agree()
+	if _, err := os.Stat(filepath.Join(n.dir, "raft", "raft.snapshot.received")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("what the primary sent is still there: %v", err)
+	}
 	// What it was sent counts for it too: it can compact, and lead.
 	if err := n.CompactNow(); err != nil {
 		t.Fatal(err)

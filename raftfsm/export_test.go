@@ -38,3 +38,6 @@ func SmallWindows(t *testing.T, level int) {
 	indexLevel = level
 	t.Cleanup(func() { indexLevel = before })
 }
+
+// SpillAt sets from how many bytes on a snapshot that comes in is collected in a file.
+func (r *Replica) SpillAt(n int) { r.stored.spillAt = n }

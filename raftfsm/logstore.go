@@ -124,6 +124,12 @@ func (s *logStore) fail(err error) error {
 	return err
 }
 
+// IsMonotonic tells Raft that records are stored without a gap: when it takes a snapshot
+// that reaches beyond its log, it must forget the whole log and not keep a trail.
+func (s *logStore) IsMonotonic() bool { return true }
+
+var _ raft.MonotonicLogStore = (*logStore)(nil)
+
 func (s *logStore) FirstIndex() (uint64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

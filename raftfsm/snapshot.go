@@ -11,6 +11,7 @@ import (
 	"io"
 	"io/fs"
 	"iter"
+	"os"
 	"sync"
 
 	"github.com/hashicorp/raft"
@@ -342,10 +343,18 @@ type snapshotStore struct {
 	mu   sync.Mutex
 	meta *raft.SnapshotMeta
 	data []byte
-	// whole says that data came from the primary, with the ledger's entries: it is for
-	// this node's own Restore, and only then written to the file, without them.
+	// whole says that the snapshot came from the primary, with the ledger's entries: it is
+	// for this node's own Restore, and only then written to the file, without them. A
+	// large one lies in a file beside, and data is nil; nothing of it is believed.
 	whole bool
+	// spillAt is the number of bytes from which a snapshot is collected in that file.
+	spillAt int
 }
+
+// spillAt is the memory that a snapshot may take while it comes in.
+const spillAt = 16 << 20
+
+func (s *snapshotStore) spillPath() string { return s.path + ".received" }
 
 // held returns the stored snapshot, nil when there is none.
 func (s *snapshotStore) held() []byte {
@@ -357,9 +366,18 @@ func (s *snapshotStore) held() []byte {
 // shrink replaces a snapshot that came from the primary by its head.
 func (s *snapshotStore) shrink(data []byte) error {
 	s.mu.Lock()
-	meta := *s.meta
+	meta, whole, spilled := *s.meta, s.whole, s.data == nil
 	s.mu.Unlock()
-	return s.write(meta, data)
+	if !whole {
+		return nil // one of this node's own has taken its place
+	}
+	if err := s.write(meta, data); err != nil || !spilled {
+		return err
+	}
+	if err := s.fs.Remove(s.spillPath()); err != nil {
+		return fmt.Errorf("removing what the primary sent: %w", err)
+	}
+	return nil
 }
 
 // write makes a snapshot the store's, durably.
@@ -391,7 +409,7 @@ type snapshotFile struct {
 }
 
 func newSnapshotStore(fsys durable.FS, path string) (*snapshotStore, error) {
-	s := &snapshotStore{fs: fsys, path: path}
+	s := &snapshotStore{fs: fsys, path: path, spillAt: spillAt}
 	raw, err := fsys.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return s, nil
@@ -449,6 +467,13 @@ func (s *snapshotStore) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, erro
 		return nil, nil, fmt.Errorf("no Raft snapshot %s", id)
 	}
 	m := *s.meta
+	if s.whole && s.data == nil {
+		f, err := s.fs.Open(s.spillPath())
+		if err != nil {
+			return nil, nil, fmt.Errorf("opening what the primary sent: %w", err)
+		}
+		return &m, f, nil
+	}
 	if s.whole {
 		return &m, io.NopCloser(bytes.NewReader(s.data)), nil
 	}
@@ -460,21 +485,47 @@ func (s *snapshotStore) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, erro
 	return &m, rc, nil
 }
 
-// snapshotSink collects one snapshot; Close makes it the store's, durably.
+// snapshotSink collects one snapshot, in memory and from some size on in a file; Close
+// makes it the store's, durably where it is this node's own.
 type snapshotSink struct {
 	store *snapshotStore
 	meta  raft.SnapshotMeta
 	buf   bytes.Buffer
+	file  durable.File // nil while buf holds everything
+	size  int64
 	done  bool
 }
 
 func (k *snapshotSink) ID() string { return k.meta.ID }
 
-func (k *snapshotSink) Write(p []byte) (int, error) { return k.buf.Write(p) }
+func (k *snapshotSink) Write(p []byte) (int, error) {
+	k.size += int64(len(p))
+	if k.file == nil && k.size <= int64(k.store.spillAt) {
+		return k.buf.Write(p)
+	}
+	if k.file == nil {
+		f, err := k.store.fs.OpenFile(k.store.spillPath(), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+		if err != nil {
+			return 0, fmt.Errorf("collecting a Raft snapshot: %w", err)
+		}
+		k.file = f
+		if _, err := f.Write(k.buf.Bytes()); err != nil {
+			return 0, fmt.Errorf("collecting a Raft snapshot: %w", err)
+		}
+		k.buf = bytes.Buffer{}
+	}
+	return k.file.Write(p)
+}
 
 func (k *snapshotSink) Cancel() error {
+	if k.done {
+		return nil
+	}
 	k.done = true
-	return nil
+	if k.file == nil {
+		return nil
+	}
+	return errors.Join(k.file.Close(), k.store.fs.Remove(k.store.spillPath()))
 }
 
 func (k *snapshotSink) Close() error {
@@ -482,14 +533,54 @@ func (k *snapshotSink) Close() error {
 		return nil
 	}
 	k.done = true
-	line, _, _ := bytes.Cut(k.buf.Bytes(), []byte("\n"))
-	var head snapshotHead
-	if err := json.Unmarshal(line, &head); err != nil || head.From == 0 {
-		return k.store.write(k.meta, k.buf.Bytes())
+	data := k.buf.Bytes()
+	if k.file != nil {
+		if err := k.file.Close(); err != nil {
+			return fmt.Errorf("collecting a Raft snapshot: %w", err)
+		}
 	}
-	k.meta.Size = int64(k.buf.Len())
+	head, err := k.head()
+	if err != nil {
+		return err
+	}
+	if head.From == 0 { // this node's own
+		if k.file != nil {
+			if data, err = k.store.fs.ReadFile(k.store.spillPath()); err == nil {
+				err = k.store.fs.Remove(k.store.spillPath())
+			}
+			if err != nil {
+				return fmt.Errorf("collecting a Raft snapshot: %w", err)
+			}
+		}
+		return k.store.write(k.meta, data)
+	}
+	k.meta.Size = k.size
 	k.store.mu.Lock()
 	defer k.store.mu.Unlock()
-	k.store.meta, k.store.data, k.store.whole = &k.meta, k.buf.Bytes(), true
+	if k.file != nil {
+		data = nil
+	}
+	k.store.meta, k.store.data, k.store.whole = &k.meta, data, true
 	return nil
+}
+
+// head reads the first line of what was collected.
+func (k *snapshotSink) head() (h snapshotHead, err error) {
+	var from io.Reader = bytes.NewReader(k.buf.Bytes())
+	if k.file != nil {
+		f, err := k.store.fs.Open(k.store.spillPath())
+		if err != nil {
+			return h, fmt.Errorf("reading a Raft snapshot: %w", err)
+		}
+		defer func() { err = errors.Join(err, f.Close()) }()
+		from = f
+	}
+	line, err := bufio.NewReader(from).ReadBytes('\n')
+	if err == nil {
+		err = json.Unmarshal(line, &h)
+	}
+	if err != nil {
+		return h, fmt.Errorf("the Raft snapshot's head: %w", err)
+	}
+	return h, nil
 }

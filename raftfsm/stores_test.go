@@ -150,7 +150,7 @@ func TestSnapshotFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := sink.Write([]byte("contents")); err != nil {
+	if _, err := sink.Write([]byte("{\"committed\":\"2.17\"}\ncontents")); err != nil {
 		t.Fatal(err)
 	}
 	if list, _ := s.List(); len(list) != 0 {
