@@ -376,42 +376,43 @@ func (r *Replica) resumeIndex(ctx context.Context, b *Base, want merkle.Hash) (*
 	if err != nil || t.Size() != b.ID.Seqno+1 || t.Leaf(b.ID.Seqno) != b.Leaf || t.RootAt(b.ID.Seqno) != want {
 		return nil, nil, nil
 	}
-	known, err := r.index.countSignatures(first, r.lastChunkEnd(first))
-	if err != nil || !known {
+	last, err := r.index.countSignatures(first)
+	if err != nil {
 		return nil, nil, err
+	}
+	// The file must hold the last signature of those that are not in memory.
+	for e, err := range r.cfg.Ledger.Entries(last + 1) {
+		if err != nil {
+			return nil, nil, err
+		}
+		if e.ID.Seqno >= first {
+			break
+		}
+		if ledger.IsSignature(e.Public) {
+			return nil, nil, nil
+		}
 	}
 	return t, sigs, nil
 }
 
-// lastChunkEnd returns the last signature before first that ends a chunk, 0 without one.
-func (r *Replica) lastChunkEnd(first uint64) uint64 {
-	var last uint64
-	for _, c := range r.cfg.Ledger.Chunks() {
-		if c.Committed && c.Last < first {
-			last = c.Last
-		}
-	}
-	return last
-}
-
-// countSignatures finds how many of the file's signatures lie before first. It reports
-// false if one that is known to be among them is not.
-func (x *index) countSignatures(first, among uint64) (bool, error) {
+// countSignatures finds how many of the file's signatures lie before first, and returns
+// the last of them, 0 without one.
+func (x *index) countSignatures(first uint64) (last uint64, err error) {
 	size, err := x.sigs.Size()
 	if err != nil {
-		return false, fmt.Errorf("reading the index: %w", err)
+		return 0, fmt.Errorf("reading the index: %w", err)
 	}
-	var failed error
-	before := func(limit uint64) uint64 {
-		return uint64(sort.Search(int(size/8), func(i int) bool {
-			var b [8]byte
-			if _, err := x.sigs.ReadAt(b[:], int64(8*i)); err != nil {
-				failed = fmt.Errorf("reading the index: %w", err)
-			}
-			return binary.LittleEndian.Uint64(b[:]) >= limit
-		}))
+	at := func(i int) uint64 {
+		var b [8]byte
+		if _, e := x.sigs.ReadAt(b[:], int64(8*i)); e != nil {
+			err = fmt.Errorf("reading the index: %w", e)
+		}
+		return binary.LittleEndian.Uint64(b[:])
 	}
-	x.nsigs = before(first)
-	known := among == 0 || before(among+1) == before(among)+1
-	return known, failed
+	n := sort.Search(int(size/8), func(i int) bool { return at(i) >= first })
+	x.nsigs = uint64(n)
+	if n > 0 {
+		last = at(n - 1)
+	}
+	return last, err
 }
