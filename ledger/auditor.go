@@ -26,15 +26,16 @@ type auditor struct {
 	positions []uint32 // of the entries of an open chunk
 	judged    bool     // the error is of step, not of the file's form
 
-	view    seenLeaf // of the first entry of the present view; its leaf is not set
-	flagged bool     // the last entry has ForceChunkAfter
-	tree    merkle.Frontier
-	recent  []seenLeaf // of the entries since the last signature, as far as they are kept
-	nodes   map[string]*auditNode
-	certs   map[string]*checkedCert
-	service *ecdsa.PublicKey
-	secrets secretChain
-	closed  *Checkpoint // at the end of the last closed chunk
+	view      seenLeaf // of the first entry of the present view; its leaf is not set
+	flagged   bool     // the last entry has ForceChunkAfter
+	tree      merkle.Frontier
+	recent    []seenLeaf // of the entries since the last signature, as far as they are kept
+	nodes     map[string]*auditNode
+	certs     map[string]*checkedCert
+	service   *ecdsa.PublicKey
+	secrets   secretChain
+	snapshots []*auditedSnapshot
+	closed    *Checkpoint // at the end of the last closed chunk
 
 	// Signatures are verified by these goroutines; slots bounds them.
 	slots chan struct{}
@@ -83,7 +84,11 @@ func (a *auditor) step(e *Entry, at int64, first bool) error {
 	if err := a.open(e); err != nil {
 		return a.violation(e, err)
 	}
-	if err := a.govern(e); err != nil {
+	if err := errors.Join(a.snapshotted(e), a.govern(e)); err != nil {
+		var elsewhere *CorruptError
+		if errors.As(err, &elsewhere) {
+			return elsewhere
+		}
 		return a.violation(e, err)
 	}
 	if IsSignature(e.Public) {
@@ -202,6 +207,7 @@ func (a *auditor) govern(e *Entry) error {
 		{endorsedCertsMap, a.endorsedCerts},
 		{endorsementMap, a.endorsement},
 		{historicalSecretMap, a.secretWritten},
+		{SnapshotEvidenceMap, a.snapshotEvidence},
 	} {
 		m := e.Public.Map(rule.table)
 		if m == nil {
@@ -262,6 +268,9 @@ func (a *auditor) finish(err error) error {
 		return context.Cause(a.ctx)
 	}
 	if err := a.checkAnchor(); err != nil {
+		return err
+	}
+	if err := a.checkSnapshots(); err != nil {
 		return err
 	}
 	a.report.Checkpoint = a.closed

@@ -34,6 +34,9 @@ type VerifyOptions struct {
 	// Expect is a transaction that must be there, signed: whoever holds a receipt of it
 	// can tell an older copy of the ledger from the newest.
 	Expect TxID
+	// Snapshots are files that must be what the ledger says of them: each committed to by
+	// the transaction that its name says, and of the state at its seqno.
+	Snapshots []SnapshotFile
 	// Progress is called now and then, with bytes, from the calling goroutine.
 	Progress func(done, total int64)
 	// Workers is how many signatures are verified at a time; 0: one per core.
@@ -57,6 +60,7 @@ type Report struct {
 	Root           Digest // that it signs
 	Unsigned       int    // entries behind it, which nothing vouches for
 	Unchecked      int    // signatures before VerifyOptions.From
+	Snapshots      int    // of VerifyOptions.Snapshots, those that fit the ledger
 
 	// Checkpoint is the end of the last closed chunk, for the next audit; nil where there
 	// is none or the ledger is not good.
@@ -101,15 +105,19 @@ var ErrUnexpected = errors.New("it is not the ledger that is expected")
 // the node's signature by a node that the tables trust and the service has endorsed,
 // and the COSE signature by the service identity in force; the transitions of the
 // service's status, the identities' endorsements of one another and the chain of
-// ledger secrets; with VerifyOptions.Secrets also every entry's tag and commit
-// evidence.
+// ledger secrets; that who commits to a snapshot claims its digest; with
+// VerifyOptions.Secrets also every entry's tag and commit evidence, and with
+// VerifyOptions.Snapshots those files.
 //
 // The first violation, by seqno, is returned as a *CorruptError, with the report as
 // far as it goes. A torn end of the open chunk and the oddities that are known from
 // CCF's own faults are not violations: see Report.Tail and Report.Findings.
 func Verify(ctx context.Context, fsys durable.FS, dirs []string, opts VerifyOptions) (*Report, error) {
 	a := newAuditor(ctx, opts)
-	err := a.readAll(fsys, dirs)
+	err := a.readSnapshots(fsys)
+	if err == nil {
+		err = a.readAll(fsys, dirs)
+	}
 	if errors.Is(err, errReached) {
 		err = nil
 	}

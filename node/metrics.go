@@ -166,6 +166,11 @@ var (
 	descBackup     = describe("backup_acknowledged_seqno", "On the primary: the last seqno that a backup has acknowledged.", "node")
 	descHeard      = describe("backup_last_heard_seconds", "On the primary: time since a backup was heard of.", "node")
 	descSnapshots  = describe("snapshots_total", "Snapshots taken by this node since it started, by outcome.", "outcome")
+	descPast       = describe("historical_cache_bytes", "Memory taken by looked-up transactions of the past, within historical_cache_soft_limit.")
+	descLookups    = describe("historical_lookups_total", "Look-ups of past transactions and their proofs, answered from the cache (hit) or the ledger (miss).", "from")
+	descScrubbed   = describe("scrubbed_bytes_total", "Bytes of closed ledger chunks that were read again and compared with the tree since the node started.")
+	descScrubs     = describe("scrub_rounds_total", "How often all closed ledger chunks were read again since the node started.")
+	descDamaged    = describe("damaged_ledger_chunks", "Closed ledger chunks that the last reading found damaged; the log names them.")
 	descRefreshes  = describe("jwt_key_refreshes_total", "Refreshes of token issuers' keys, by outcome.", "outcome")
 )
 
@@ -174,7 +179,8 @@ func (c nodeCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descState, descTerm, descIndex, descContact, descSeqno, descLag, descSubmitted, descCommitted, descSignatures,
 		descBatches, descQueue, descQueueBound, descTables, descKeys, descStates, descChunks, descBytes,
-		descBackup, descHeard, descSnapshots, descRefreshes,
+		descBackup, descHeard, descSnapshots, descPast, descLookups,
+		descScrubbed, descScrubs, descDamaged, descRefreshes,
 	} {
 		ch <- d
 	}
@@ -192,6 +198,13 @@ func (c nodeCollector) Collect(ch chan<- prometheus.Metric) {
 	c.sizes(gauge)
 	counter(descSnapshots, c.n.snapshots.taken.Load(), "success")
 	counter(descSnapshots, c.n.snapshots.failed.Load(), "failure")
+	gauge(descPast, float64(c.n.history.bytes()))
+	counter(descLookups, c.n.history.hits.Load(), "hit")
+	counter(descLookups, c.n.history.misses.Load(), "miss")
+	scrubbed := c.n.scrubber.result()
+	counter(descScrubbed, scrubbed.bytes)
+	counter(descScrubs, scrubbed.rounds)
+	gauge(descDamaged, float64(scrubbed.damaged))
 	attempts, successes, failures := c.n.refresher.attempts.Load(), c.n.refresher.successes.Load(), c.n.refresher.failures.Load()
 	counter(descRefreshes, successes, "success")
 	counter(descRefreshes, failures, "failure")

@@ -67,6 +67,8 @@ type Node struct {
 	membership *membership
 	refresher  *keyRefresher
 	snapshots  *snapshotter
+	history    *historyCache
+	scrubber   *scrubber
 	led        chan struct{} // closed when this node leads for the first time
 	leadOnce   sync.Once
 	stopNotice atomic.Bool
@@ -163,7 +165,10 @@ func (n *Node) proof(id server.TxID) (*raftfsm.Proof, error) {
 	if r == nil {
 		return nil, server.ErrNotCommitted
 	}
-	p, err := r.Proof(id)
+	if r.Status(id) != ledger.StatusCommitted {
+		return nil, fmt.Errorf("receipt of %v: %w", id, server.ErrNotCommitted)
+	}
+	p, err := n.pastProof(r, id)
 	return p, translate(err)
 }
 
@@ -173,11 +178,8 @@ func (n *Node) Transaction(_ context.Context, id server.TxID) (writeset.WriteSet
 	if r == nil || r.Status(id) != ledger.StatusCommitted {
 		return nil, fmt.Errorf("transaction %v: %w", id, server.ErrNotCommitted)
 	}
-	e, err := r.Entry(id.Seqno)
-	if err != nil {
-		return nil, translate(err)
-	}
-	return r.Writes(e)
+	ws, err := n.pastWrites(r, id)
+	return ws, translate(err)
 }
 
 // translate turns raftfsm's sentinels into those that the server branches on.
@@ -206,7 +208,7 @@ func (n *Node) Info() server.Info {
 	return server.Info{
 		InitIndex: init,
 		ID:        n.keys.id, State: n.state.Load().(string), StopNotice: n.stopNotice.Load(),
-		StartupSeqno: n.startup, PrimaryID: n.primaryID(), SelfSignedCert: n.certs.selfSigned(),
+		StartupSeqno: n.startup, HistoricalCache: uint64(n.history.bytes()), PrimaryID: n.primaryID(), SelfSignedCert: n.certs.selfSigned(),
 		RefreshAttempts: n.refresher.attempts.Load(), RefreshSuccesses: n.refresher.successes.Load(), RefreshFailures: n.refresher.failures.Load(),
 	}
 }

@@ -54,6 +54,8 @@ func open(ctx context.Context, cfg *config.Config, o Options) (_ *Node, err erro
 	n.fs = durable.Watch(o.FS, o.Now, n.disk.done)
 	n.refresher, n.membership = newKeyRefresher(n), newMembership(n)
 	n.snapshots = newSnapshotter(n)
+	n.scrubber = newScrubber(n)
+	n.history = newHistoryCache(int64(cfg.HistoricalCacheSoftLimit))
 	n.state.Store(stateInitialized)
 	switch cfg.Command.Type {
 	case config.CommandStart, config.CommandJoin, config.CommandResume:
@@ -254,6 +256,7 @@ func (n *Node) run(ctx context.Context) error {
 	g.Go(func() error { return n.membership.run(gctx) })
 	g.Go(func() error { return n.snapshots.run(gctx) })
 	g.Go(func() error { return newCleaner(n).run(gctx) })
+	g.Go(func() error { return n.scrubber.run(gctx) })
 	if n.opts.StopNotice != nil {
 		g.Go(func() error {
 			select {

@@ -52,7 +52,9 @@ func (r *Replica) foundOn(ctx context.Context) (next uint64, err error) {
 		r.standOn(b)
 		return b.ID.Seqno + 1, nil
 	}
-	r.cfg.Log.Info("making the index of the ledger", "through", b.ID.String())
+	if b.ID.Seqno > 2*r.index.window() {
+		r.cfg.Log.Info("making the index of the ledger", "through", b.ID.String())
+	}
 	var last *ledger.Entry
 	for e, err := range r.cfg.Ledger.Entries(1) {
 		if err == nil {

@@ -389,6 +389,7 @@ func (r *Replica) resumeIndex(ctx context.Context, b *Base, want merkle.Hash) (*
 			break
 		}
 		if ledger.IsSignature(e.Public) {
+			r.index.nsigs = 0 // the file is written again from its beginning
 			return nil, nil, nil
 		}
 	}

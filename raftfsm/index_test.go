@@ -22,6 +22,9 @@ func (s *service) fill(n int) raftfsm.TxID {
 	var last raftfsm.TxID
 	for i := range n {
 		last = s.put("public:t", fmt.Sprint(i%50), fmt.Sprint("value ", i))
+		if i%25 == 0 {
+			s.wait(last)
+		}
 	}
 	s.wait(last)
 	return s.replica.Position().Committed

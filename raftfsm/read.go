@@ -31,32 +31,15 @@ func (r *Replica) Entry(seqno uint64) (*ledger.Entry, error) {
 }
 
 func (r *Replica) entry(seqno uint64, p *pages) (*ledger.Entry, error) {
-	r.mu.Lock()
-	if seqno == 0 || seqno > r.committed.Seqno {
-		r.mu.Unlock()
+	if seqno == 0 || seqno > r.Position().Committed.Seqno {
 		return nil, fmt.Errorf("entry %d: %w", seqno, ErrNotCommitted)
 	}
-	old := seqno < r.tree.First()
-	var want, cover merkle.Hash
-	var level int
-	var i uint64
-	if old {
-		level, i, cover = r.tree.Cover(seqno)
-	} else {
-		want = r.tree.Leaf(seqno)
-	}
-	r.mu.Unlock()
 	e, err := r.cfg.Ledger.Read(seqno)
+	if err == nil {
+		err = r.checkEntry(e, p)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("reading entry %d: %w", seqno, err)
-	}
-	switch {
-	case !old && e.Leaf() != want:
-		return nil, fmt.Errorf("reading entry %d: %w", seqno, errTampered)
-	case old:
-		if err := r.judge(e, p, p.covers(seqno, e.Leaf(), level, i, cover)); err != nil {
-			return nil, fmt.Errorf("reading entry %d: %w", seqno, err)
-		}
 	}
 	return e, nil
 }

@@ -28,6 +28,11 @@ func TestFaultEditedChunk(t *testing.T) {
 	if _, err := c.Do(t.Context(), receipt); err != nil {
 		t.Fatalf("before anything was changed: %v", err)
 	}
+	// What was looked up is kept in memory; this one was not.
+	if resp, err = c.Do(t.Context(), put(1, "kept")); err != nil {
+		t.Fatal(err)
+	}
+	receipt.Path = "/app/receipt?transaction_id=" + resp.TxID.String()
 	paths, err := filepath.Glob(filepath.Join(s.home(), "ledger", "ledger_*"))
 	if err != nil || len(paths) == 0 {
 		t.Fatalf("no ledger files: %v", err)

@@ -23,7 +23,7 @@ func newLedger(s streams) *cobra.Command {
 type audit struct {
 	opts                             ledger.VerifyOptions
 	service, secrets, expect, output string
-	checkpoint                       string
+	checkpoint, snapshots            string
 }
 
 func newLedgerVerify(s streams) *cobra.Command {
@@ -51,6 +51,7 @@ code is 5. With --checkpoint an audit goes on where the one before ended.`,
 	f.StringVar(&a.expect, "expect", "", "a transaction that must be in the ledger, signed (from a receipt, say)")
 	f.StringVar(&a.secrets, "secrets", "", "file with ledger secrets, as for ledger show")
 	f.StringVar(&a.checkpoint, "checkpoint", "", "file with the state of an earlier audit, to go on from there; written anew when the ledger is good. Keep it where nobody else can write")
+	f.StringVar(&a.snapshots, "snapshots", "", "directory with snapshots, each of which must be what the ledger says of it")
 	f.StringVarP(&a.output, "output", "o", "text", "text or json")
 	return c
 }
@@ -107,6 +108,14 @@ func (a *audit) prepare() (err error) {
 			return err
 		}
 	}
+	if a.snapshots != "" {
+		if a.opts.Snapshots, err = ledger.ListSnapshots(durable.OS(), a.snapshots); err != nil {
+			return err
+		}
+		if len(a.opts.Snapshots) == 0 {
+			return fmt.Errorf("%s holds no committed snapshot", a.snapshots)
+		}
+	}
 	if a.checkpoint != "" {
 		a.opts.Checkpoint, err = readCheckpoint(a.checkpoint)
 	}
@@ -146,6 +155,9 @@ func printReport(s streams, r *ledger.Report) {
 	if r.Opened > 0 {
 		fmt.Fprintf(s.out, "%d entries were decrypted\n", r.Opened)
 	}
+	if r.Snapshots > 0 {
+		fmt.Fprintf(s.out, "%d snapshots are what the ledger says of them\n", r.Snapshots)
+	}
 	for _, identity := range r.Services {
 		fmt.Fprintf(s.out, "service %s from %v, %s\n", identity.KeyID, identity.From, identity.Status)
 	}
@@ -175,6 +187,7 @@ type auditReport struct {
 	Root       string         `json:"root"`
 	Unsigned   int            `json:"unsigned_entries"`
 	Decrypted  int            `json:"decrypted_entries"`
+	Snapshots  int            `json:"snapshots"`
 	Services   []auditService `json:"services"`
 	Notes      []string       `json:"notes"`
 }
@@ -196,7 +209,7 @@ func auditJSON(r *ledger.Report, err error) auditReport {
 	out := auditReport{
 		Good: err == nil, Entries: r.Entries, Files: r.Files, Bytes: r.Bytes, Last: r.Last.String(),
 		Signatures: r.Signatures, Unchecked: r.Unchecked, LastSigned: r.LastSigned.String(), Root: hex.EncodeToString(r.Root[:]),
-		Unsigned: r.Unsigned, Decrypted: r.Opened, Services: []auditService{}, Notes: []string{},
+		Unsigned: r.Unsigned, Decrypted: r.Opened, Snapshots: r.Snapshots, Services: []auditService{}, Notes: []string{},
 	}
 	for _, s := range r.Services {
 		out.Services = append(out.Services, auditService{Key: s.KeyID, From: s.From.String(), Status: s.Status})

@@ -25,6 +25,9 @@ type Chancery struct {
 	ResumeAfterView int64 `json:"resume_after_view" config:"min=0"`
 	// JWTFetchTimeout bounds the time in which a token issuer must answer with its keys.
 	JWTFetchTimeout time.Duration `json:"jwt_fetch_timeout"`
+	// ScrubRate is how many bytes of closed ledger chunks are read again each second, in
+	// the background, and compared with the ledger's tree; 0 is off.
+	ScrubRate Size `json:"scrub_rate"`
 	// Metrics serves Prometheus metrics on an address of its own; nil serves none.
 	Metrics *Metrics `json:"metrics"`
 }
@@ -37,5 +40,5 @@ type Metrics struct {
 }
 
 func (c *Chancery) setDefaults() {
-	*c = Chancery{Respond: RespondExecuted, Fsync: FsyncSignature, LedgerSignMode: SignDual, JWTFetchTimeout: 10 * time.Second}
+	*c = Chancery{Respond: RespondExecuted, Fsync: FsyncSignature, LedgerSignMode: SignDual, JWTFetchTimeout: 10 * time.Second, ScrubRate: MB}
 }

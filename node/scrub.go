@@ -1,0 +1,119 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"chancery/ledger"
+	"chancery/raftfsm"
+)
+
+// scrubber reads the node's closed ledger chunks again and again, at a bounded rate, and
+// compares each entry with the tree: what is damaged is known before somebody needs it.
+type scrubber struct {
+	n *Node
+
+	mu    sync.Mutex
+	state scrubbed
+	bad   map[string]bool // chunks found damaged at their last reading
+}
+
+// scrubbed is what the scrubber has found since the node started.
+type scrubbed struct {
+	bytes, rounds uint64
+	damaged       int
+}
+
+func newScrubber(n *Node) *scrubber { return &scrubber{n: n, bad: map[string]bool{}} }
+
+func (s *scrubber) result() scrubbed {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := s.state
+	out.damaged = len(s.bad)
+	return out
+}
+
+// scrubPause is the time between two rounds, and how often rate is kept.
+const (
+	scrubPause = 10 * time.Second
+	scrubStep  = 100 * time.Millisecond
+)
+
+// run scrubs until ctx ends, chancery.scrub_rate bytes a second.
+func (s *scrubber) run(ctx context.Context) error {
+	rate := int64(s.n.cfg.Chancery.ScrubRate)
+	if rate == 0 {
+		return nil
+	}
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-s.n.opened:
+	}
+	r := s.n.replica()
+	for {
+		for _, c := range s.n.ledger.Chunks() {
+			if !c.Committed {
+				continue
+			}
+			if err := s.chunk(ctx, r, c, rate); err != nil {
+				return nil // ctx has ended
+			}
+		}
+		s.mu.Lock()
+		s.state.rounds++
+		s.mu.Unlock()
+		if sleep(ctx, scrubPause) != nil {
+			return nil
+		}
+	}
+}
+
+// chunk reads one chunk and notes what it found. The error is ctx's.
+func (s *scrubber) chunk(ctx context.Context, r *raftfsm.Replica, c ledger.ChunkInfo, rate int64) error {
+	budget := max(rate*int64(scrubStep)/int64(time.Second), 1)
+	left := budget
+	err := r.CheckSpan(ctx, c.First, c.Last, func(bytes int) error {
+		s.mu.Lock()
+		s.state.bytes += uint64(bytes)
+		s.mu.Unlock()
+		for left -= int64(bytes); left <= 0; left += budget {
+			if err := sleep(ctx, scrubStep); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if errors.Is(err, raftfsm.ErrIndexing) {
+		return nil // the next round will tell
+	}
+	name := filepath.Base(c.Path)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case err == nil:
+		delete(s.bad, name)
+	case !s.bad[name]:
+		s.bad[name] = true
+		s.n.log.Error("a ledger chunk is damaged; put a good copy in its place (chancery ledger fetch gets one from another node)", "file", name, "err", err)
+	}
+	return nil
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}

@@ -1,0 +1,59 @@
+package raftfsm
+
+import (
+	"context"
+	"fmt"
+
+	"chancery/ledger"
+)
+
+// CheckSpan reads the committed entries from first to last from the ledger files and
+// compares each with the tree. each is called with the size of every entry; its error
+// ends the reading. Errors: ErrIndexing, and what is wrong with the files.
+func (r *Replica) CheckSpan(ctx context.Context, first, last uint64, each func(bytes int) error) error {
+	pages, paged := r.index.pages(), uint64(0)
+	for e, err := range r.cfg.Ledger.Entries(first) {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return err
+		}
+		if e.ID.Seqno > last {
+			return nil
+		}
+		if paged++; paged%4096 == 0 {
+			pages = r.index.pages() // what was read is kept no longer
+		}
+		if err := r.checkEntry(e, pages); err != nil {
+			return fmt.Errorf("entry %v: %w", e.ID, err)
+		}
+		if err := each(e.Size()); err != nil {
+			return err
+		}
+		if e.ID.Seqno == last {
+			return nil
+		}
+	}
+	return nil
+}
+
+// checkEntry compares an entry with the tree: in memory, or through the index.
+func (r *Replica) checkEntry(e *ledger.Entry, p *pages) error {
+	r.mu.Lock()
+	if e.ID.Seqno > r.committed.Seqno {
+		r.mu.Unlock()
+		return ErrNotCommitted
+	}
+	if e.ID.Seqno >= r.tree.First() {
+		want := r.tree.Leaf(e.ID.Seqno)
+		r.mu.Unlock()
+		if e.Leaf() != want {
+			return errTampered
+		}
+		return nil
+	}
+	level, i, root := r.tree.Cover(e.ID.Seqno)
+	r.mu.Unlock()
+	return r.judge(e, p, p.covers(e.ID.Seqno, e.Leaf(), level, i, root))
+}
