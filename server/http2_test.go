@@ -360,7 +360,7 @@ func TestHTTP2Streams(t *testing.T) {
 
 // TestHTTP2Idle checks that a session ends on which no request begins, or none ends.
 func TestHTTP2Idle(t *testing.T) {
-	s := recordService(t, func(_ *Config, o *InterfaceOptions) { o.HTTP2, o.IdleTimeout = true, 300*time.Millisecond })
+	s := recordService(t, func(_ *Config, o *InterfaceOptions) { o.HTTP2, o.IdleTimeout = true, 700*time.Millisecond })
 	for name, begin := range map[string]func(*h2conn){
 		"silence": func(*h2conn) {},
 		"half a header block": func(h *h2conn) {
