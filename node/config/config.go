@@ -55,8 +55,8 @@ type Config struct {
 	// NodeToNodeMessageLimit is the number of messages (TLS records) after which a
 	// connection between nodes is replaced by one with new keys; 0 is no bound.
 	NodeToNodeMessageLimit int64 `json:"node_to_node_message_limit" config:"min=0"`
-	// HistoricalCacheSoftLimit is CCF's bound on its cache of ledger entries for historical
-	// queries. Entries are read from the ledger's files here: it has no effect.
+	// HistoricalCacheSoftLimit bounds the cache of transactions of the past, for receipts and
+	// historical queries.
 	HistoricalCacheSoftLimit Size `json:"historical_cache_soft_limit"`
 	// Chancery holds everything that CCF does not have.
 	Chancery Chancery `json:"chancery"`
