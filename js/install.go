@@ -14,6 +14,7 @@ var (
 	consoleTable, kvTable, bodyTable       *hostTable
 	requestTable                           *hostTable
 	rpcTable, consensusTable, historyTable *hostTable
+	chanceryTable, orderedTable            *hostTable // what CCF does not have
 )
 
 func init() {
@@ -25,6 +26,7 @@ func init() {
 		{name: "enableMetricsLogging", f: (*sandbox).enableMetricsLogging},
 		{name: "enableUntrustedDateTime", f: (*sandbox).enableUntrustedDateTime},
 		part("crypto", func() *hostTable { return cryptoTable }), part("gov", func() *hostTable { return govTable }),
+		part("chancery", func() *hostTable { return chanceryTable }),
 	}
 	ccfTable = newTable(common...)
 	appTable = newTable(append(common[:len(common):len(common)],
@@ -38,6 +40,8 @@ func init() {
 		member{name: "log", f: print(slog.LevelInfo)}, member{name: "info", f: print(slog.LevelInfo)},
 		member{name: "warn", f: print(slog.LevelWarn)}, member{name: "error", f: print(slog.LevelError)})
 	kvTable = newTable(kvMembers...)
+	chanceryTable = newTable(part("kv", func() *hostTable { return orderedTable }))
+	orderedTable = newTable(member{name: "range", f: (*sandbox).orderedRange}, member{name: "keys", f: (*sandbox).orderedKeys})
 	bodyTable = newTable(
 		member{name: "text", f: (*sandbox).bodyText}, member{name: "json", f: (*sandbox).bodyJSON},
 		member{name: "arrayBuffer", f: (*sandbox).bodyBuffer})

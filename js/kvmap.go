@@ -108,8 +108,13 @@ var handleType = reflect.TypeFor[*handle]()
 
 // target returns the handle that a method is called on, once the method is allowed.
 func (s *sandbox) target(c goja.FunctionCall, method string, need rights) *handle {
+	return s.allowed(c.This, method, need)
+}
+
+// allowed returns the handle that v is, once the method is allowed on it.
+func (s *sandbox) allowed(v goja.Value, method string, need rights) *handle {
 	var h *handle
-	if o, ok := c.This.(*goja.Object); ok && o.ExportType() == handleType {
+	if o, ok := v.(*goja.Object); ok && o.ExportType() == handleType {
 		h, _ = o.Export().(*handle)
 	}
 	if h == nil || s.env == nil {
