@@ -31,6 +31,9 @@ func Compile(name, source string) (*Module, error) {
 	return &Module{name: name, linked: l}, nil
 }
 
+// Exports returns the names that the module exports. The slice is not to be changed.
+func (m *Module) Exports() []string { return m.linked.exports }
+
 // Call runs the module and calls the function that it exports under the given name.
 // Each argument is nil, a bool, string, int, float64, []byte (an ArrayBuffer),
 // json.RawMessage (parsed), Object, []any or goja.Value. The error is an *Exception,

@@ -14,22 +14,29 @@ const typescript = "typescript@5.9.3"
 
 // TestTypeScriptSample has TypeScript's own compiler check the sample's types.
 func TestTypeScriptSample(t *testing.T) {
-	if testing.Short() {
-		t.Skip("fetches a compiler")
-	}
-	npx, err := exec.LookPath("npx")
-	if err != nil {
-		t.Skip("skipped: the types of samples/logging/ts are checked where npx is installed")
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	out, err := exec.CommandContext(ctx, npx, "--yes", "--package", typescript, "--", "tsc", "--project", "../samples/logging/ts").CombinedOutput()
-	if err == nil {
-		return
-	}
-	if strings.Contains(string(out), "error TS") {
-		t.Errorf("%v\n%s", err, out)
-		return
-	}
-	t.Skipf("skipped: the compiler could not be fetched: %v\n%.500s", err, out)
+	checkTypes(t, "../samples/logging/ts")
+}
+
+// checkTypes has TypeScript's own compiler check the types of an application, in a test of
+// its own, which is skipped where the compiler is out of reach.
+func checkTypes(t *testing.T, dir string) {
+	t.Run("types", func(t *testing.T) {
+		if testing.Short() {
+			t.Skip("fetches a compiler")
+		}
+		npx, err := exec.LookPath("npx")
+		if err != nil {
+			t.Skipf("SKIPPED: the types of %s are checked where npx is installed", dir)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+		defer cancel()
+		out, err := exec.CommandContext(ctx, npx, "--yes", "--package", typescript, "--", "tsc", "--project", dir).CombinedOutput()
+		switch {
+		case err == nil:
+		case strings.Contains(string(out), "error TS"):
+			t.Errorf("%v\n%s", err, out)
+		default:
+			t.Skipf("SKIPPED: the compiler could not be fetched: %v\n%.500s", err, out)
+		}
+	})
 }

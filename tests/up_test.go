@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -31,12 +32,22 @@ type sandbox struct {
 
 // output collects what a process prints and tells when a text has come.
 type output struct {
-	buf  bytes.Buffer
+	mu   sync.Mutex
+	buf  bytes.Buffer // guarded by mu
 	want string
 	seen chan struct{}
 }
 
+// text is what has been printed.
+func (o *output) text() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}
+
 func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	o.buf.Write(p)
 	if o.want != "" && strings.Contains(o.buf.String(), o.want) {
 		close(o.seen)
@@ -81,9 +92,15 @@ func freePort(t *testing.T) string {
 // up starts the service and waits until it is open.
 func (s *sandbox) up(args ...string) {
 	s.t.Helper()
+	s.serve(append([]string{"up"}, args...)...)
+}
+
+// serve runs a command that runs the service, and waits until it is open.
+func (s *sandbox) serve(args ...string) {
+	s.t.Helper()
 	s.out = &output{want: "Ctrl-C stops it", seen: make(chan struct{})}
 	seen := s.out.seen
-	s.cmd = exec.Command(filepath.Join(s.dir, "bin", "chancery"), append([]string{"up", "--port", s.port}, args...)...)
+	s.cmd = exec.Command(filepath.Join(s.dir, "bin", "chancery"), append(args, "--port", s.port)...)
 	s.cmd.Dir, s.cmd.Stdout, s.cmd.Stderr = s.dir, s.out, s.out
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
@@ -94,7 +111,7 @@ func (s *sandbox) up(args ...string) {
 	select {
 	case <-seen:
 	case err := <-ended:
-		s.t.Fatalf("up ended: %v\n%s", err, s.out.buf.String())
+		s.t.Fatalf("up ended: %v\n%s", err, s.out.text())
 	case <-time.After(2 * time.Minute):
 		s.t.Fatal("up does not come up")
 	}

@@ -4,7 +4,8 @@
 //	chancery up                      a one-node service on this machine
 //	chancery status                  where a node and its service stand
 //	chancery doctor FILE             what is wrong with a node's surroundings
-//	chancery app build|deploy        an application
+//	chancery app init|test|dev       an application in the making
+//	chancery app build|deploy        an application that is made
 //	chancery gov propose|vote|show   governance, with a member's key
 //	chancery tx status|wait          a transaction's fate
 //	chancery receipt get|verify      the proof that it is in the ledger

@@ -60,6 +60,15 @@ func TestCommands(t *testing.T) {
 		{"status" + unreachable, exitUnreachable, `not reachable`},
 		{"doctor", exitUsage, `FILE is missing`},
 		{"doctor nowhere.json", exitUsage, `nowhere.json does not exist`},
+		{"app init", exitUsage, `DIR is missing`},
+		{"app init hello --template nonsense", exitUsage, `there are empty, logging and banking`},
+		{"app init hello", exitDone, `chancery app test hello`},
+		{"app init hello", exitUsage, `hello is not empty`},
+		{"app test hello", exitDone, `1 tests passed`},
+		{"app test nowhere", exitFailed, `nowhere`},
+		{"app build hello", exitDone, `"metadata"`},
+		{"app init failing --template banking", exitDone, `failing`},
+		{"app dev nowhere", exitUsage, `nowhere does not exist`},
 		{"ledger verify", exitUsage, `DIR is missing`},
 		{"ledger verify nowhere", exitFailed, `nowhere`},
 		{"ledger show empty 2.1", exitFailed, `empty`},
@@ -68,6 +77,17 @@ func TestCommands(t *testing.T) {
 		code := execute(t.Context(), strings.Fields(c.args), streams{out: &out, err: &out})
 		if code != c.code || !regexp.MustCompile(c.prints).Match(out.Bytes()) {
 			t.Errorf("chancery %s: exit code %d, want %d; want %q in\n%.300s", c.args, code, c.code, c.prints, &out)
+		}
+	}
+	// A test that fails says why, where, and what was printed.
+	write("failing/test/more.test.ts", "\nexport function testMore(): void {\n  console.log('printed');\n  chancery.equal(1, 2);\n}\n")
+	var out bytes.Buffer
+	if code := execute(t.Context(), []string{"app", "test", "failing"}, streams{out: &out, err: &out}); code != exitFailed {
+		t.Errorf("exit code %d of a failing test", code)
+	}
+	for _, want := range []string{"ok    test/banking.test.js  testTransfer", "FAIL  test/more.test.ts  testMore", "got 1, want 2", "test/more.test.ts:4", "printed", "1 of 4 tests failed"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, &out)
 		}
 	}
 	for _, name := range []string{"alice_privk.pem", "alice_enc_privk.pem"} {

@@ -75,7 +75,13 @@ func up(ctx context.Context, s streams, app string, o supervise.Options) error {
 	if o.Chanceryd, err = filepath.Abs(o.Chanceryd); err != nil {
 		return fmt.Errorf("finding %s: %w", o.Chanceryd, err)
 	}
-	o.Opened = func(url string) { printUsage(s, o.Workspace, url, app == "") }
+	opened := o.Opened
+	o.Opened = func(url string) {
+		printUsage(s, o.Workspace, url, app == "")
+		if opened != nil {
+			opened(url)
+		}
+	}
 	o.Say = func(line string) { fmt.Fprintln(s.out, line) }
 	return supervise.Run(ctx, o)
 }

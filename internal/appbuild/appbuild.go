@@ -42,7 +42,7 @@ func Build(dir string) (*Bundle, error) {
 		return nil, fmt.Errorf("building the application in %s: %w", dir, err)
 	}
 	if app.needsLinking() {
-		if app.modules, err = link(path.Join(dir, sourceDir), app.entries); err != nil {
+		if app.modules, err = link(dir, app.entries); err != nil {
 			return nil, fmt.Errorf("building the application in %s: %w", dir, err)
 		}
 	}

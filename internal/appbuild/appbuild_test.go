@@ -1,6 +1,7 @@
 package appbuild
 
 import (
+	"encoding/base64"
 	"os"
 	"path/filepath"
 	"strings"
@@ -129,5 +130,51 @@ func TestSamples(t *testing.T) {
 	}
 	if string(js.Metadata) != string(ts.Metadata) {
 		t.Error("the two samples have different endpoints")
+	}
+}
+
+// TestLinkedPlaces: a bundle does not depend on where the application lies or on the
+// working directory, and its source map names files of the application.
+func TestLinkedPlaces(t *testing.T) {
+	var texts []string
+	for range 2 {
+		dir := t.TempDir()
+		for name, text := range map[string]string{
+			"app.json":   `{"endpoints": {"/x": {"get": {"js_module": "b/a.js", "js_function": "f"}}}}`,
+			"src/b/a.ts": "import { g } from \"../c\";\nexport const f = () => g();\n", "src/c.ts": "export const g = (): number => 1;\n",
+			"test/x.test.ts": "import { g } from \"../src/c\";\nexport const testG = () => g();\n", "test/b/y.test.js": "export const testY = () => 1;\n",
+			"test/helper.ts": "export {};\n", "test/notes.test.md": "no module\n",
+		} {
+			file := filepath.Join(dir, filepath.FromSlash(name))
+			if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b, err := Build(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts = append(texts, b.Modules[0].Module)
+		tests, err := Tests(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := names(&Bundle{Modules: tests}); got != "test/b/y.test.js test/x.test.ts" {
+			t.Errorf("tests %s", got)
+		}
+	}
+	if texts[0] != texts[1] {
+		t.Errorf("two builds differ:\n%s\n%s", texts[0], texts[1])
+	}
+	_, encoded, ok := strings.Cut(texts[0], "sourceMappingURL=data:application/json;base64,")
+	decoded, err := base64.StdEncoding.DecodeString(strings.TrimSpace(encoded))
+	if !ok || err != nil || !strings.Contains(string(decoded), `"../src/c.ts"`) || strings.Contains(string(decoded), "number") {
+		t.Errorf("the source map is %s, %v", decoded, err)
+	}
+	if tests, err := Tests(t.TempDir()); err != nil || len(tests) != 0 {
+		t.Errorf("no tests: %v, %v", tests, err)
 	}
 }

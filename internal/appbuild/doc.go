@@ -13,5 +13,11 @@
 // TypeScript, and imports from node_modules, are linked by esbuild: then each module
 // that app.json names becomes one self-contained module, from src/NAME.ts or NAME.js.
 //
+// A linked module carries a source map without sources, by which the service names the
+// developer's files and lines in traces.
+//
+// Tests are the files of test/ whose names end in .test.js or .test.ts. Each is linked
+// with what it imports and is no part of the bundle.
+//
 // esbuild strips types and does not check them; that is the compiler's work (tsc).
 package appbuild

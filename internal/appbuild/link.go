@@ -12,30 +12,52 @@ import (
 
 // link makes one self-contained ES module of each entry, which it takes from the
 // TypeScript or JavaScript file of that name below src.
-func link(src string, entries []string) ([]Module, error) {
+func link(dir string, entries []string) ([]Module, error) {
 	modules := make([]Module, 0, len(entries))
 	for _, name := range entries {
-		file, err := sourceOf(src, name)
+		file, err := sourceOf(filepath.Join(dir, sourceDir), name)
 		if err != nil {
 			return nil, err
 		}
-		result := api.Build(api.BuildOptions{
-			EntryPoints: []string{file},
-			Bundle:      true,
-			Format:      api.FormatESModule,
-			Platform:    api.PlatformNeutral,
-			MainFields:  []string{"module", "main"},
-			Target:      api.ES2020,
-			Charset:     api.CharsetUTF8,
-			LogLevel:    api.LogLevelSilent,
-			Write:       false,
-		})
-		if len(result.Errors) > 0 {
-			return nil, linkError(result.Errors)
+		m, err := linkFile(dir, file, strings.TrimPrefix(name, "/"))
+		if err != nil {
+			return nil, err
 		}
-		modules = append(modules, Module{Name: strings.TrimPrefix(name, "/"), Module: string(result.OutputFiles[0].Contents)})
+		modules = append(modules, m)
 	}
 	return modules, nil
+}
+
+// linkFile makes one self-contained ES module of a file of the application in dir. Its
+// source map has the files' names relative to the module's, so that traces name the line
+// that the developer wrote; what is made does not depend on where dir lies.
+func linkFile(dir, file, name string) (Module, error) {
+	root, err := filepath.Abs(dir)
+	if err != nil {
+		return Module{}, err
+	}
+	if file, err = filepath.Abs(file); err != nil {
+		return Module{}, err
+	}
+	result := api.Build(api.BuildOptions{
+		EntryPoints:    []string{file},
+		AbsWorkingDir:  root,
+		Outfile:        filepath.Join(root, filepath.FromSlash(name)),
+		Bundle:         true,
+		Format:         api.FormatESModule,
+		Platform:       api.PlatformNeutral,
+		MainFields:     []string{"module", "main"},
+		Target:         api.ES2020,
+		Charset:        api.CharsetUTF8,
+		Sourcemap:      api.SourceMapInline,
+		SourcesContent: api.SourcesContentExclude,
+		LogLevel:       api.LogLevelSilent,
+		Write:          false,
+	})
+	if len(result.Errors) > 0 {
+		return Module{}, linkError(result.Errors)
+	}
+	return Module{Name: name, Module: string(result.OutputFiles[0].Contents)}, nil
 }
 
 // sourceOf finds the source file of a module that app.json names.

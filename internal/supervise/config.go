@@ -62,7 +62,7 @@ func (w Workspace) writeConfig(h home, at place, c command, metrics string) erro
 	if err := os.MkdirAll(string(h), 0o700); err != nil {
 		return err
 	}
-	source, err := constitution.Source("sandbox+virtual")
+	source, err := constitution.Source("sandbox+virtual+roles")
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,77 @@
+package tests
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"chancery/client"
+)
+
+// TestAppsDoc runs the commands of docs/applications.md, changes the application while
+// its service runs, and sees the change served; one that does not build changes nothing.
+func TestAppsDoc(t *testing.T) {
+	if _, err := exec.LookPath("curl"); err != nil {
+		t.Skip("SKIPPED: the commands of docs/applications.md need curl")
+	}
+	text, err := os.ReadFile("../docs/applications.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var blocks []string
+	for _, m := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(string(text), -1) {
+		blocks = append(blocks, m[1])
+	}
+	if len(blocks) != 4 {
+		t.Fatalf("docs/applications.md has %d shell blocks, want 4", len(blocks))
+	}
+	s := newSandbox(t)
+	if out := s.sh(blocks[0]); !strings.Contains(out, "1 tests passed") {
+		t.Errorf("no test passed:\n%s", out)
+	}
+	s.serve(strings.Fields(strings.TrimPrefix(strings.TrimSpace(blocks[1]), "bin/chancery "))...)
+	if out := s.sh(blocks[2]); strings.Count(out, `{"greeting":"Hello, ann","count":1}`) != 2 {
+		t.Errorf("asked: %s", out)
+	}
+
+	c := s.client()
+	defer c.Close()
+	ask := func() string { return said(t, c, client.Request{Method: "GET", Path: "/app/hello/ann"}) }
+	app := filepath.Join(s.dir, "hello", "src", "app.ts")
+	edit := func(from, to string) {
+		source, err := os.ReadFile(app)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(app, []byte(strings.ReplaceAll(string(source), from, to)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	edit("export function hello(", "export function hello((")
+	until(t, "the mistake is reported", func() bool { return strings.Contains(s.out.text(), "not deployed: ") })
+	if got := ask(); got != `200 {"greeting":"Hello, ann","count":1}` {
+		t.Errorf("after a change that does not build: %s", got)
+	}
+	edit("hello((", "hello(")
+	edit("Hello, ", "Good day, ")
+	until(t, "the change is served", func() bool { return ask() == `200 {"greeting":"Good day, ann","count":1}` })
+	if out := s.sh(blocks[3]); !strings.Contains(out, "Accepted") {
+		t.Errorf("deployed: %s", out)
+	}
+	s.interrupt()
+}
+
+// TestAppInit: every template passes its tests, types included where there is a compiler.
+func TestAppInit(t *testing.T) {
+	s := newSandbox(t)
+	for _, template := range []string{"empty", "logging", "banking"} {
+		out := s.sh("bin/chancery app init --template " + template + " " + template + " && bin/chancery app test " + template + " && bin/chancery app build " + template + " -o " + template + ".json")
+		if !strings.Contains(out, "tests passed") {
+			t.Errorf("%s: %s", template, out)
+		}
+		checkTypes(t, filepath.Join(s.dir, template))
+	}
+}
