@@ -16,7 +16,7 @@ import (
 )
 
 func newLedger(s streams) *cobra.Command {
-	return group("ledger", "The ledger's files", newLedgerVerify(s), newLedgerShow(s), newLedgerGrep(s), newLedgerTables(s), newLedgerExport(s))
+	return group("ledger", "The ledger's files", newLedgerVerify(s), newLedgerShow(s), newLedgerGrep(s), newLedgerTables(s), newLedgerExport(s), newLedgerFetch(s))
 }
 
 // audit is what ledger verify was asked.

@@ -1,0 +1,36 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"chancery/internal/durable"
+)
+
+// IsCommittedChunk reports whether a file's base name is that of a committed chunk, and
+// which entries it holds by its name.
+func IsCommittedChunk(base string) (first, last uint64, ok bool) {
+	n, ok := parseChunkName(base)
+	return n.first, n.last, ok && n.committed && !n.recovery
+}
+
+// CommittedThrough returns the last entry that the committed chunks in dir reach from
+// the first entry on without a gap, by their names: 0 without any, or without dir.
+func CommittedThrough(fsys durable.FS, dir string) (uint64, error) {
+	files, err := listChunks(fsys, dir, nil)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("listing a ledger directory: %w", err)
+	}
+	var through uint64
+	for _, f := range files {
+		if !f.name.committed || f.name.first != through+1 {
+			break
+		}
+		through = f.name.last
+	}
+	return through, nil
+}
