@@ -7,7 +7,8 @@
 //  1. Session caps. Beyond the hard cap a connection is closed; beyond the soft cap its
 //     first request is answered 503 SessionCapExhausted, and it is closed.
 //  2. Limits of the interface: 431 for header fields, 413 for the body, 400 (text) for
-//     what is no HTTP. The connection is closed.
+//     what is no HTTP or could be read in two ways (see framing), 408 for a body that
+//     does not arrive in time. The connection is closed.
 //  3. The first segment of the path chooses the frontend: app, gov or node. Anything
 //     else goes to app.
 //  4. Back-pressure (not /node): 503 TooManyPendingTransactions.
