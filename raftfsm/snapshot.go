@@ -291,6 +291,7 @@ func (r *Replica) export(data []byte) (io.ReadCloser, int64, error) {
 // exported reads a snapshot on its way to a follower.
 type exported struct {
 	r       *Replica
+	pages   *pages
 	buf     bytes.Reader
 	next    func() (*ledger.Entry, error, bool)
 	stop    func()
@@ -311,21 +312,45 @@ func (x *exported) Read(p []byte) (int, error) {
 			x.r.halts(err)
 			return 0, err
 		}
-		x.r.mu.Lock()
-		want, err := x.r.leaf(e.ID.Seqno)
-		x.r.mu.Unlock()
-		if err != nil {
-			return 0, err // the index is made anew; the follower is served again
-		}
-		if e.Leaf() != want {
-			err := fmt.Errorf("reading entry %v for a follower: %w", e.ID, errTampered)
+		switch err := x.check(e); {
+		case errors.Is(err, errTampered):
 			x.r.halts(err)
 			return 0, err
+		case err != nil:
+			return 0, err // the index is made anew; the follower is served again
 		}
 		x.done = e.ID.Seqno == x.through
 		x.buf.Reset(e.Raw)
 	}
 	return x.buf.Read(p)
+}
+
+// pagesFor is for how many entries the pages of the index that were read are kept: the
+// paths of neighbours share most of them.
+const pagesFor = 4096
+
+// check compares an entry with the tree.
+func (x *exported) check(e *ledger.Entry) error {
+	r, seqno := x.r, e.ID.Seqno
+	if x.pages == nil || seqno%pagesFor == 0 {
+		x.pages = r.index.pages()
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if seqno < r.tree.First() {
+		level, i, root := r.tree.Cover(seqno)
+		if x.pages.covers(seqno, e.Leaf(), level, i, root) == nil {
+			return nil
+		}
+	}
+	want, err := r.leaf(seqno)
+	if err == nil && e.Leaf() != want {
+		err = errTampered
+	}
+	if err != nil {
+		return fmt.Errorf("reading entry %v for a follower: %w", e.ID, err)
+	}
+	return nil
 }
 
 func (x *exported) Close() error {
