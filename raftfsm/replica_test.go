@@ -73,11 +73,12 @@ func (s *service) start(edit ...func(*raftfsm.Config)) {
 		s.t.Fatal(err)
 	}
 	addr, transport := raft.NewInmemTransport("node")
+	transport.Connect(addr, transport) // Elect is a message to itself
 	s.store, s.ledger, s.haltErr = kv.NewStore(), l, make(chan error, 1)
 	led := make(chan struct{}, 8)
 	cfg := raftfsm.Config{
 		ID: "node", Dir: filepath.Join(s.dir, "raft"), FS: durable.OS(), Ledger: l, Secrets: secrets, Store: s.store,
-		Sign: s.sign, Transport: transport, Address: addr, ElectionTimeout: 50 * time.Millisecond,
+		Sign: s.sign, Transport: transport, Address: addr, ElectionTimeout: time.Second,
 		SignatureInterval: 1000, SignatureDelay: time.Hour, ChunkSize: 20 << 10, Now: time.Now,
 		NextSecret: func(raftfsm.TxID, writeset.WriteSet) (*ledger.Secret, error) { return nil, nil },
 		Led: func(view uint64) {
@@ -102,6 +103,7 @@ func (s *service) start(edit ...func(*raftfsm.Config)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel, s.ended = cancel, make(chan error, 1)
 	go func() { s.ended <- s.replica.Run(ctx) }()
+	s.replica.Elect()
 	select {
 	case <-led:
 	case err := <-s.ended:
