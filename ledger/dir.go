@@ -33,6 +33,7 @@ type Dir struct {
 	buf     []byte     // guarded by writing
 	closing bool       // guarded by writing: the open chunk's table is written, see finishClose
 	failed  error      // guarded by writing: the disk broke a promise, nothing is written any more
+	suffix  bool       // guarded by writing: new files end in ".recovery", see BeginRecovery
 
 	mu     sync.RWMutex // guards what follows; held during no I/O but a rename
 	chunks []chunk      // closed ones, ascending, without gaps

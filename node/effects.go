@@ -61,9 +61,8 @@ func (e *effects) ForceChunk() { e.chunk = true }
 // RequestSnapshot takes a snapshot at the next signature.
 func (e *effects) RequestSnapshot() { e.snap = true }
 
-// PublicOnly says that private state is still to be recovered, which cannot be in a
-// service that was never recovered.
-func (e *effects) PublicOnly() bool { return false }
+// PublicOnly says that private state is still to be recovered.
+func (e *effects) PublicOnly() bool { return e.n.publicOnly() }
 
 // ServiceKey is the service's private key.
 func (e *effects) ServiceKey() crypto.Signer { return e.n.keys.service }

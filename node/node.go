@@ -22,9 +22,12 @@ import (
 
 // CCF's names of a node's states, as far as this node can be in them.
 const (
-	stateInitialized   = "Initialized"
-	statePending       = "Pending"
-	statePartOfNetwork = "PartOfNetwork"
+	stateInitialized    = "Initialized"
+	statePending        = "Pending"
+	statePartOfNetwork  = "PartOfNetwork"
+	stateReadingPublic  = "ReadingPublicLedger"
+	statePublic         = "PartOfPublicNetwork"
+	stateReadingPrivate = "ReadingPrivateLedger"
 )
 
 // Node is a running node. It implements server.Node.
@@ -62,6 +65,12 @@ type Node struct {
 	// began with, 0 without one.
 	genesis *genesis
 	startup uint64
+
+	recovery *recovery // of a service that is being recovered, or was by this node
+
+	livesOnce sync.Once
+	lives     []life // the identities that the service has had, for receipts of earlier ones
+	livesErr  error
 
 	committed  chan struct{} // capacity 1: raised by every commit
 	membership *membership
@@ -205,9 +214,10 @@ func (n *Node) Info() server.Info {
 	if n.replica() == nil {
 		init = math.MaxUint64 // it may have no chunk at all
 	}
+	target, recovered := n.recoveryFigures()
 	return server.Info{
-		InitIndex: init,
-		ID:        n.keys.id, State: n.state.Load().(string), StopNotice: n.stopNotice.Load(),
+		InitIndex: init, RecoveryTarget: target, LastRecovered: recovered,
+		ID: n.keys.id, State: n.state.Load().(string), StopNotice: n.stopNotice.Load(),
 		StartupSeqno: n.startup, HistoricalCache: uint64(n.history.bytes()), PrimaryID: n.primaryID(), SelfSignedCert: n.certs.selfSigned(),
 		RefreshAttempts: n.refresher.attempts.Load(), RefreshSuccesses: n.refresher.successes.Load(), RefreshFailures: n.refresher.failures.Load(),
 	}
@@ -218,6 +228,9 @@ func (n *Node) raise(*kv.State) {
 	poke(n.committed)
 	poke(n.refresher.committed)
 	poke(n.membership.wake)
+	if n.recovery != nil {
+		poke(n.recovery.work)
+	}
 }
 
 // leads is told by the replica when it begins (or, with 0, ceases) to lead.

@@ -21,7 +21,12 @@ func (n *Node) jsonReceipt(p *raftfsm.Proof) (*ledger.Receipt, error) {
 			return nil, fmt.Errorf("receipt of %v: %w", p.Entry.ID, err)
 		}
 	}
-	return ledger.BuildReceipt(p.Entry, p.Evidence, p.Path, p.Signature, cert)
+	r, err := ledger.BuildReceipt(p.Entry, p.Evidence, p.Path, p.Signature, cert)
+	if err != nil {
+		return nil, err
+	}
+	r.Endorsements, err = n.endorsedFor(p.Entry.ID.Seqno)
+	return r, err
 }
 
 // coseReceipt builds a COSE receipt from a proof.

@@ -86,7 +86,7 @@ func (n *Node) nextSecret(id raftfsm.TxID, ws writeset.WriteSet) (*ledger.Secret
 }
 
 // unwrapSecret takes the newest ledger secret for this node out of a row of
-// encrypted_ledger_secrets.
+// encrypted_ledger_secrets; nil where there are earlier ones alone.
 func (n *Node) unwrapSecret(all map[string][]tables.EncryptedSecret) (*ledger.Secret, error) {
 	for _, s := range all[n.keys.id] {
 		if s.Version != nil {
@@ -97,6 +97,9 @@ func (n *Node) unwrapSecret(all map[string][]tables.EncryptedSecret) (*ledger.Se
 			return nil, err
 		}
 		return ledger.NewSecret(raw)
+	}
+	if len(all[n.keys.id]) > 0 {
+		return nil, nil // the restored ones of a recovery: see restoredSecrets
 	}
 	return nil, errors.New("none is for this node")
 }

@@ -58,9 +58,9 @@ func open(ctx context.Context, cfg *config.Config, o Options) (_ *Node, err erro
 	n.history = newHistoryCache(int64(cfg.HistoricalCacheSoftLimit))
 	n.state.Store(stateInitialized)
 	switch cfg.Command.Type {
-	case config.CommandStart, config.CommandJoin, config.CommandResume:
+	case config.CommandStart, config.CommandJoin, config.CommandResume, config.CommandRecover:
 	default:
-		return nil, fmt.Errorf("command.type %s: not available in this release; Start, Join and Resume are", cfg.Command.Type)
+		return nil, fmt.Errorf("command.type %s: not known", cfg.Command.Type)
 	}
 	if cfg.Command.Type == config.CommandStart {
 		if err := n.checkUnused(); err != nil {
@@ -94,6 +94,8 @@ func open(ctx context.Context, cfg *config.Config, o Options) (_ *Node, err erro
 		err = n.prepareStart(ctx)
 	case config.CommandJoin:
 		err = n.prepareJoin(ctx)
+	case config.CommandRecover:
+		err = n.prepareRecover(ctx)
 	default:
 		err = n.prepareResume()
 	}
@@ -189,6 +191,12 @@ func (n *Node) openReplica(ctx context.Context) error {
 			return errors.Join(err, n.closePeers(transport))
 		}
 	}
+	if n.cfg.Command.Type == config.CommandRecover {
+		cfg.Creates, cfg.PublicOnly = true, true
+		if err := raftfsm.Found(cfg, n.recovery.view); err != nil {
+			return errors.Join(err, n.closePeers(transport))
+		}
+	}
 	if n.cfg.Command.Type == config.CommandResume {
 		if err := n.checkAlone(ctx); err != nil {
 			return errors.Join(err, n.closePeers(transport))
@@ -257,6 +265,7 @@ func (n *Node) run(ctx context.Context) error {
 	g.Go(func() error { return n.snapshots.run(gctx) })
 	g.Go(func() error { return newCleaner(n).run(gctx) })
 	g.Go(func() error { return n.scrubber.run(gctx) })
+	g.Go(func() error { return n.runRecovery(gctx) })
 	if n.opts.StopNotice != nil {
 		g.Go(func() error {
 			select {

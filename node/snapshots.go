@@ -48,8 +48,8 @@ func newSnapshotter(n *Node) *snapshotter {
 // transactions or by time since the one at last. It is asked under the replica's lock.
 func (s *snapshotter) isDue(seqno, last uint64) bool {
 	c := &s.n.cfg.Snapshots
-	if s.busy.Load() {
-		return false
+	if s.busy.Load() || s.n.publicOnly() {
+		return false // of a part of the state there is no snapshot
 	}
 	if seqno-last >= uint64(c.TxCount) {
 		return true

@@ -13,7 +13,6 @@ import (
 	"chancery/gov"
 	"chancery/gov/tables"
 	"chancery/internal/identity"
-	"chancery/kv/writeset"
 	"chancery/ledger"
 	"chancery/node/config"
 	"chancery/raftfsm"
@@ -42,11 +41,13 @@ func (n *Node) prepareStart(ctx context.Context) (err error) {
 	if err := n.secrets.Add(1, secret); err != nil {
 		return err
 	}
-	servicePEM, nodePEM, err := n.firstCertificates(now)
+	start := n.cfg.Command.Start
+	subject, err := identity.ParseSubject(start.ServiceSubjectName)
 	if err != nil {
-		return err
+		return fmt.Errorf("command.start.service_subject_name: %w", err)
 	}
-	if n.identity, err = identity.ParseCertificate([]byte(servicePEM)); err != nil {
+	servicePEM, nodePEM, err := n.newIdentities(now, subject, start.InitialServiceCertificateValidityDays)
+	if err != nil {
 		return err
 	}
 	if err := n.use(nodePEM); err != nil {
@@ -61,14 +62,9 @@ func (n *Node) prepareStart(ctx context.Context) (err error) {
 	return nil
 }
 
-// firstCertificates makes the service certificate and the node certificate under it.
-func (n *Node) firstCertificates(now time.Time) (service, node string, err error) {
-	start := n.cfg.Command.Start
-	subject, err := identity.ParseSubject(start.ServiceSubjectName)
-	if err != nil {
-		return "", "", fmt.Errorf("command.start.service_subject_name: %w", err)
-	}
-	v, err := identity.ValidFor(now, int(start.InitialServiceCertificateValidityDays))
+// newIdentities makes the service certificate and the node certificate under it.
+func (n *Node) newIdentities(now time.Time, subject []byte, days int64) (service, node string, err error) {
+	v, err := identity.ValidFor(now, int(days))
 	if err != nil {
 		return "", "", err
 	}
@@ -80,6 +76,7 @@ func (n *Node) firstCertificates(now time.Time) (service, node string, err error
 	if err != nil {
 		return "", "", err
 	}
+	n.identity = cert
 	if v, err = identity.ValidFor(now, int(n.cfg.NodeCertificate.InitialValidityDays)); err != nil {
 		return "", "", err
 	}
@@ -92,17 +89,9 @@ func (n *Node) firstCertificates(now time.Time) (service, node string, err error
 
 // newGenesis reads the files that the configuration names and attests the node.
 func (n *Node) newGenesis(ctx context.Context, servicePEM, nodePEM string) (*genesis, error) {
-	trusted, quote, err := n.attest(ctx)
+	g, err := n.newLife(ctx, servicePEM, nodePEM)
 	if err != nil {
 		return nil, err
-	}
-	row, err := n.row(quote)
-	if err != nil {
-		return nil, err
-	}
-	serviceData, err := n.jsonFile(n.cfg.ServiceDataJSONFile)
-	if err != nil {
-		return nil, fmt.Errorf("service_data_json_file: %w", err)
 	}
 	members, err := n.members()
 	if err != nil {
@@ -116,9 +105,26 @@ func (n *Node) newGenesis(ctx context.Context, servicePEM, nodePEM string) (*gen
 	if err != nil {
 		return nil, err
 	}
+	g.params.Genesis = &gov.Genesis{Members: members, Config: config, Constitution: constitution}
+	return g, nil
+}
+
+// newLife is what a service's first transaction says, at genesis and after a disaster.
+func (n *Node) newLife(ctx context.Context, servicePEM, nodePEM string) (*genesis, error) {
+	trusted, quote, err := n.attest(ctx)
+	if err != nil {
+		return nil, err
+	}
+	row, err := n.row(quote)
+	if err != nil {
+		return nil, err
+	}
+	serviceData, err := n.jsonFile(n.cfg.ServiceDataJSONFile)
+	if err != nil {
+		return nil, fmt.Errorf("service_data_json_file: %w", err)
+	}
 	return &genesis{params: gov.CreateParams{
 		ServiceCert: servicePEM, ServiceData: serviceData, NodeID: n.keys.id, Node: row, NodeCert: nodePEM, Trusted: trusted,
-		Genesis: &gov.Genesis{Members: members, Config: config, Constitution: constitution},
 	}}, nil
 }
 
@@ -210,23 +216,18 @@ func (n *Node) begin(ctx context.Context) error {
 		}
 		id = n.replica().Position().Head
 	} else {
-		tx := n.store.Begin()
-		n.genesis.params.TxID = writeset.TxID{View: n.replica().Position().View, Seqno: 1}
-		if err := gov.Create(tx, n.genesis.params); err != nil {
-			return fmt.Errorf("creating the service: %w", err)
-		}
 		var err error
-		if id, err = n.replica().Submit(ctx, tx, raftfsm.Submission{AwaitCommit: true}); err != nil {
-			return ignoreStop(ctx, fmt.Errorf("creating the service: %w", err))
-		}
-		if id != n.genesis.params.TxID {
-			return fmt.Errorf("the create transaction says %v and stands at %v", n.genesis.params.TxID, id)
+		if id, err = n.create(ctx); err != nil {
+			return ignoreStop(ctx, err)
 		}
 	}
 	if status, err := n.replica().Wait(ctx, id); err != nil || status != ledger.StatusCommitted {
 		return ignoreStop(ctx, fmt.Errorf("transaction %v, with which the node begins, is %s: %w", id, status, err))
 	}
 	n.state.Store(statePartOfNetwork)
+	if n.recovery != nil {
+		n.state.Store(statePublic)
+	}
 	service, _, err := tables.ServiceInfo.Get(tables.View(n.store.Committed()))
 	if err != nil {
 		return err

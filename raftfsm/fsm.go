@@ -10,6 +10,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"chancery/kv/writeset"
 	"chancery/ledger"
 )
 
@@ -149,11 +150,7 @@ func (r *Replica) holds(b *batch) (bool, error) {
 
 // install decrypts one entry and moves head, store, tree and tail by it. mu is held.
 func (r *Replica) install(e *ledger.Entry) error {
-	secret, err := r.cfg.Secrets.At(e.ID.Seqno)
-	if err != nil {
-		return fmt.Errorf("entry %v: %w", e.ID, err)
-	}
-	ws, err := e.Open(secret)
+	ws, err := r.writes(e)
 	if err != nil {
 		return fmt.Errorf("entry %v: %w", e.ID, err)
 	}
@@ -172,6 +169,18 @@ func (r *Replica) install(e *ledger.Entry) error {
 		return fmt.Errorf("entry %v: %w", e.ID, err)
 	}
 	return nil
+}
+
+// writes decrypts an entry, as far as its secret is known.
+func (r *Replica) writes(e *ledger.Entry) (writeset.WriteSet, error) {
+	secret, err := r.cfg.Secrets.At(e.ID.Seqno)
+	if errors.Is(err, ledger.ErrNoSecret) && r.cfg.PublicOnly {
+		return e.Public, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return e.Open(secret)
 }
 
 // checkRoot compares the root that a signature transaction claims with our own.

@@ -82,7 +82,9 @@ func (r *Replica) lead(view uint64) {
 	r.handed, r.handedTo = nil, r.committed.Seqno
 	r.lastSigned, r.signFor = r.committed.Seqno, 0
 	r.publish()
-	if r.committed.Seqno > 0 { // an empty ledger begins with the genesis transaction instead
+	// A view begins with a signature, but where the caller begins a life of the service:
+	// with its genesis, or with the create of a recovery.
+	if r.committed.Seqno > 0 && (!r.cfg.Creates || r.committed.Seqno > r.loaded) {
 		if err := r.sign(); err != nil {
 			return // halted
 		}

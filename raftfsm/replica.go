@@ -56,6 +56,12 @@ type Config struct {
 	// NextSecret returns the ledger secret that seals everything behind a
 	// transaction with these writes, nil when they don't change it.
 	NextSecret func(TxID, writeset.WriteSet) (*ledger.Secret, error)
+	// Creates says that the first transaction of the node's first view is the create of a
+	// recovery, which the caller submits.
+	Creates bool
+	// PublicOnly takes the public part alone of entries whose secret is not known: those
+	// of an earlier life of a service that is being recovered.
+	PublicOnly bool
 	// KnownSecrets is the seqno through which Secrets holds what committed history says:
 	// a rollback never forgets one that comes into force up to there. A node that joins
 	// is given them all beforehand.

@@ -132,3 +132,14 @@ func (s *stores) latest() (c raft.Configuration, last raft.Log, err error) {
 	}
 	return c, last, nil
 }
+
+// Found makes this node the only voter of a service that is recovered from its ledger,
+// whose last view was after: this node begins two views later, as CCF's does, so that no
+// TxID of the earlier life comes to name another transaction. It is called once, before
+// Open, on an empty Raft directory.
+func Found(cfg Config, after uint64) error {
+	if err := Bootstrap(cfg); err != nil {
+		return err
+	}
+	return Reseat(cfg, after+1)
+}

@@ -17,6 +17,8 @@ type Submission struct {
 	ForceChunk bool
 	// ForceSnapshot asks for a snapshot at the next signature.
 	ForceSnapshot bool
+	// BeginChunk has the entry begin a chunk: the create of a recovery does.
+	BeginChunk bool
 	// AwaitCommit closes the transaction's batch with a signature at once, since
 	// somebody waits for the commit.
 	AwaitCommit bool
@@ -46,7 +48,11 @@ func (r *Replica) Submit(ctx context.Context, tx *kv.Tx, s Submission) (TxID, er
 	if err != nil {
 		return TxID{}, err
 	}
-	if err := r.sequence(id, ws, s, 0); err != nil {
+	var flags ledger.Flags
+	if s.BeginChunk {
+		flags = ledger.ForceChunkBefore
+	}
+	if err := r.sequence(id, ws, s, flags); err != nil {
 		return TxID{}, err
 	}
 	if r.firstUnsig.IsZero() {

@@ -5,7 +5,6 @@ import (
 	"net/http"
 
 	"chancery/gov"
-	"chancery/gov/tables"
 	"chancery/server/api"
 )
 
@@ -13,17 +12,9 @@ func (s *Server) getShare(_ context.Context, c *Call) (any, error) {
 	return gov.Share(c.Tx, c.Params.Get("memberId"))
 }
 
-// postShare takes a recovery share. A service that was not recovered waits for none;
-// recovering one is not part of this release, and says so.
+// postShare takes a recovery share.
 func (s *Server) postShare(_ context.Context, c *Call) (any, error) {
-	info, _, err := tables.ServiceInfo.Get(c.Tx)
-	switch {
-	case err != nil:
-		return nil, err
-	case info.Status != tables.ServiceWaiting:
-		return nil, api.Errorf(http.StatusForbidden, api.ServiceNotWaitingForRecoveryShares, "Service is not waiting for recovery shares.")
-	}
-	return nil, api.Errorf(http.StatusNotImplemented, api.NotImplemented, "This release does not recover a service.")
+	return gov.SubmitShare(c.Tx, c.govEffects(), c.signed(), c.Params.Get("memberId"))
 }
 
 func (s *Server) getServiceInfo(_ context.Context, c *Call) (any, error) {

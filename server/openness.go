@@ -21,8 +21,12 @@ func (o *openness) check(look func() bool) bool {
 	return false
 }
 
-// appOpen says whether the service is Open in the committed state.
+// appOpen says whether the service is Open in the committed state, and this node has all
+// of it: after a disaster a backup may still be reading what is private.
 func (s *Server) appOpen() bool {
+	if s.node.Info().RecoveryTarget != nil {
+		return false
+	}
 	info, ok, err := tables.ServiceInfo.Get(tables.View(s.node.Committed()))
 	return err == nil && ok && info.Status == tables.ServiceOpen
 }

@@ -29,6 +29,11 @@ type consortium struct {
 func newConsortium(t *testing.T) *consortium {
 	t.Helper()
 	c := &consortium{sandbox: newSandbox(t)}
+	t.Cleanup(func() {
+		if t.Failed() && c.node != nil {
+			t.Logf("the node's log:\n%s", c.node.log())
+		}
+	})
 	if err := os.MkdirAll(c.home(), 0o700); err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,74 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+)
+
+// BeginRecovery makes new files ones of a recovery: their names end in ".recovery" until
+// EndRecovery, and no reader takes them for the service's. A recovery that is cut off
+// leaves the files of the earlier life as they were; what an earlier attempt wrote is set
+// aside under the suffix ".ignored". The open chunk is closed behind its last signature,
+// and what stands behind that, which nothing vouches for, is cut off.
+func (d *Dir) BeginRecovery() error {
+	if err := d.DropTail(); err != nil {
+		return err
+	}
+	d.writing.Lock()
+	defer d.writing.Unlock()
+	if d.open != nil && len(d.open.positions) > 0 {
+		if err := d.guard(d.closeChunk()); err != nil {
+			return err
+		}
+	}
+	entries, err := d.fs.ReadDir(d.path)
+	if err != nil {
+		return fmt.Errorf("listing the ledger directory: %w", err)
+	}
+	for _, e := range entries {
+		if name, ok := parseChunkName(e.Name()); ok && name.recovery {
+			path := filepath.Join(d.path, e.Name())
+			if err := d.fs.Rename(path, path+".ignored"); err != nil {
+				return fmt.Errorf("setting aside a file of an earlier recovery: %w", err)
+			}
+		}
+	}
+	d.suffix = true
+	return d.fs.SyncDir(d.path)
+}
+
+// EndRecovery gives the files of a recovery their own names: the service is open.
+func (d *Dir) EndRecovery() error {
+	d.writing.Lock()
+	defer d.writing.Unlock()
+	if !d.suffix {
+		return nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	rename := func(path *string) error {
+		to, ok := strings.CutSuffix(*path, recoverySuffix)
+		if !ok {
+			return nil
+		}
+		err := d.fs.Rename(*path, to)
+		if err == nil {
+			*path = to
+		}
+		return err
+	}
+	var errs []error
+	for i := range d.chunks {
+		errs = append(errs, rename(&d.chunks[i].path))
+	}
+	if d.open != nil {
+		errs = append(errs, rename(&d.open.path))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("ending a recovery: %w", err)
+	}
+	d.suffix = false
+	return d.fs.SyncDir(d.path)
+}

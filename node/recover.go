@@ -1,0 +1,417 @@
+package node
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"chancery/gov"
+	"chancery/gov/tables"
+	"chancery/internal/identity"
+	"chancery/kv"
+	"chancery/kv/writeset"
+	"chancery/ledger"
+	"chancery/node/config"
+	"chancery/raftfsm"
+)
+
+// recovery is the state of a node of a service that is recovered from its ledger: its
+// public state is there, its private state waits for the members' shares.
+type recovery struct {
+	target  uint64        // last seqno of the earlier life
+	view    uint64        // its last view
+	work    chan struct{} // capacity 1: raised by every commit
+	reading atomic.Bool   // the secrets are there, the private state is being read
+	reached atomic.Uint64 // through which seqno
+	done    atomic.Bool   // it has been read
+}
+
+// publicOnly says that the private state of the service's earlier life is not there yet.
+func (n *Node) publicOnly() bool { return n.recovery != nil && !n.recovery.done.Load() }
+
+// recoveryFigures are how far the private state is to be read, and has been; nil unless a
+// recovery is under way.
+func (n *Node) recoveryFigures() (target, reached *uint64) {
+	if !n.publicOnly() {
+		return nil, nil
+	}
+	at := n.recovery.reached.Load()
+	return &n.recovery.target, &at
+}
+
+// prepareRecover verifies the ledger that is there against the identity that signed it,
+// and makes the identities of the service's next life.
+func (n *Node) prepareRecover(ctx context.Context) error {
+	previous, err := n.previousIdentity()
+	if err != nil {
+		return err
+	}
+	last := n.ledger.Last()
+	if last.Seqno == 0 {
+		return fmt.Errorf("command Recover: the ledger directory %s holds no signed transaction; a new service begins with Start", n.cfg.Ledger.Directory)
+	}
+	if err := n.verifyEarlierLife(ctx, previous); err != nil {
+		return err
+	}
+	if err := n.ledger.BeginRecovery(); err != nil {
+		return err
+	}
+	n.recovery = &recovery{target: last.Seqno, view: last.View, work: make(chan struct{}, 1)}
+	n.state.Store(stateReadingPublic)
+
+	now := n.opts.Now().UTC().Truncate(time.Second)
+	if n.keys, err = newKeys(n.cfg.NodeCertificate.CurveID); err != nil {
+		return err
+	}
+	if n.certs, err = newCertificates(n.cfg, n.keys, n.listeners.publishedRPC(), now); err != nil {
+		return err
+	}
+	secret, err := newLedgerSecret()
+	if err != nil {
+		return err
+	}
+	n.secrets = new(ledger.Secrets)
+	n.known = last.Seqno + 1 // what the ledger says of earlier ones is for earlier nodes
+	if err := n.secrets.Add(n.known, secret); err != nil {
+		return err
+	}
+	servicePEM, nodePEM, err := n.newIdentities(now, previous.RawSubject, n.cfg.Command.Recover.InitialServiceCertificateValidityDays)
+	if err != nil {
+		return err
+	}
+	if err := n.use(nodePEM); err != nil {
+		return err
+	}
+	if n.genesis, err = n.newLife(ctx, servicePEM, nodePEM); err != nil {
+		return err
+	}
+	if path := n.cfg.Chancery.KeyFile; path != "" {
+		return saveKeys(n.fs, path, n.keys, n.secrets, nodePEM)
+	}
+	return nil
+}
+
+// previousIdentity reads the certificate of the service that is to be recovered.
+func (n *Node) previousIdentity() (*x509.Certificate, error) {
+	const key = "command.recover.previous_service_identity_file"
+	path := n.cfg.Command.Recover.PreviousServiceIdentityFile
+	text, err := n.fs.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	cert, err := identity.ParseCertificate(text)
+	if err != nil {
+		return nil, &config.InvalidError{Problems: []config.Problem{{Path: key, Text: fmt.Sprintf("%s: %v", path, err)}}}
+	}
+	return cert, nil
+}
+
+// verifyEarlierLife audits the ledger: nothing of it is believed that the earlier service
+// did not sign. What is behind its last signature is not looked at; BeginRecovery cuts it.
+func (n *Node) verifyEarlierLife(ctx context.Context, previous *x509.Certificate) error {
+	begun := time.Now()
+	r, err := ledger.Verify(ctx, n.fs, append([]string{n.cfg.Ledger.Directory}, n.cfg.Ledger.ReadOnlyDirectories...), ledger.VerifyOptions{Service: previous})
+	if err != nil {
+		return fmt.Errorf("command Recover: the ledger does not verify: %w", err)
+	}
+	n.log.Info("the ledger of the earlier service verifies", "through", r.LastSigned.String(), "entries", r.Entries, "took", time.Since(begun).Round(time.Millisecond).String())
+	if r.LastSigned != n.ledger.Last() {
+		return fmt.Errorf("command Recover: the ledger is signed through %v, and its files end at %v", r.LastSigned, n.ledger.Last())
+	}
+	if r.Unsigned > 0 || r.Tail != nil {
+		n.log.Info("what stands behind the last signature is dropped: nothing vouches for it", "entries", r.Unsigned, "after", r.LastSigned.String())
+	}
+	return nil
+}
+
+// create submits the first transaction of a life of the service and returns its position.
+func (n *Node) create(ctx context.Context) (raftfsm.TxID, error) {
+	first := writeset.TxID{View: n.replica().Position().View, Seqno: 1}
+	if n.recovery != nil {
+		first.Seqno = n.recovery.target + 1
+	}
+	tx := n.store.Begin()
+	n.genesis.params.TxID = first
+	if err := gov.Create(tx, n.genesis.params); err != nil {
+		return first, fmt.Errorf("creating the service: %w", err)
+	}
+	id, err := n.replica().Submit(ctx, tx, raftfsm.Submission{AwaitCommit: true, BeginChunk: n.recovery != nil})
+	if err != nil {
+		return first, fmt.Errorf("creating the service: %w", err)
+	}
+	if id != first {
+		return first, fmt.Errorf("the create transaction says %v and stands at %v", first, id)
+	}
+	return id, nil
+}
+
+// runRecovery waits for the ledger secrets that the members' shares open, reads the
+// private state of the earlier life, and opens the service where this node leads.
+func (n *Node) runRecovery(ctx context.Context) error {
+	if n.recovery == nil {
+		return nil
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-n.recovery.work:
+		}
+		if !n.recovery.done.Load() {
+			secrets, err := n.restoredSecrets()
+			if err != nil {
+				return err
+			}
+			if len(secrets) == 0 {
+				continue
+			}
+			if err := n.readPrivate(ctx, secrets); err != nil {
+				return fmt.Errorf("reading the private state of the earlier service: %w", err)
+			}
+		}
+		open, err := n.openRecovered(ctx)
+		if err != nil {
+			return err
+		}
+		if open {
+			return nil
+		}
+	}
+}
+
+// restoredSecrets returns the ledger secrets of earlier lives that are in the tables for
+// this node, none as long as there are not shares enough.
+func (n *Node) restoredSecrets() ([]gov.LedgerSecret, error) {
+	at := tables.View(n.store.Committed())
+	s, _, err := tables.ServiceInfo.Get(at)
+	if err != nil || s.Status != tables.ServiceWaiting {
+		return nil, err
+	}
+	all, _, err := tables.EncryptedSecrets.Get(at)
+	if err != nil {
+		return nil, err
+	}
+	var out []gov.LedgerSecret
+	for _, e := range all[n.keys.id] {
+		if e.Version == nil {
+			continue
+		}
+		raw, err := identity.UnwrapWith(n.keys.encryption, e.EncryptedSecret)
+		if err != nil {
+			return nil, fmt.Errorf("the restored ledger secret from seqno %d: %w", *e.Version, err)
+		}
+		secret, err := ledger.NewSecret(raw)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, gov.LedgerSecret{From: *e.Version, Secret: secret})
+	}
+	return out, nil
+}
+
+// readPrivate replays the private writes of the earlier life, whose entries were verified
+// when the node began, and puts them beside the public state.
+func (n *Node) readPrivate(ctx context.Context, secrets []gov.LedgerSecret) error {
+	r := n.recovery
+	r.reading.Store(true)
+	n.state.Store(stateReadingPrivate)
+	n.log.Info("the ledger secrets are restored; reading the private state", "secrets", len(secrets), "through", r.target)
+	for _, s := range secrets {
+		if err := n.secrets.Add(s.From, s.Secret); err != nil {
+			return err
+		}
+	}
+	private := kv.NewStore()
+	for e, err := range n.ledger.Entries(1) {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return err
+		}
+		if e.ID.Seqno > r.target {
+			break
+		}
+		secret, err := n.secrets.At(e.ID.Seqno)
+		if err != nil {
+			return err
+		}
+		ws, err := e.Open(secret)
+		if err != nil {
+			return fmt.Errorf("entry %v: %w", e.ID, err)
+		}
+		_, hidden := ws.Split()
+		if _, err := private.Apply(e.ID, hidden); err != nil {
+			return err
+		}
+		if err := private.Compact(e.ID.Seqno); err != nil {
+			return err
+		}
+		r.reached.Store(e.ID.Seqno)
+	}
+	if err := n.store.Graft(private.Head()); err != nil {
+		return err
+	}
+	r.done.Store(true)
+	n.log.Info("the private state is there", "through", r.target)
+	return nil
+}
+
+// openRecovered opens the service where this node leads, and says whether it is open.
+func (n *Node) openRecovered(ctx context.Context) (open bool, err error) {
+	status := func() (tables.ServiceStatus, error) {
+		s, _, err := tables.ServiceInfo.Get(tables.View(n.store.Committed()))
+		return s.Status, err
+	}
+	now, err := status()
+	if err != nil {
+		return false, err
+	}
+	if now != tables.ServiceOpen && n.Position().Primary {
+		if err := n.submitOpening(ctx); err != nil {
+			return false, err
+		}
+		if now, err = status(); err != nil {
+			return false, err
+		}
+	}
+	if now != tables.ServiceOpen {
+		return false, nil
+	}
+	if err := n.ledger.EndRecovery(); err != nil {
+		return false, err
+	}
+	n.state.Store(statePartOfNetwork)
+	n.log.Info("the service is recovered and open")
+	return true, nil
+}
+
+// submitOpening commits the transaction that opens a recovered service.
+func (n *Node) submitOpening(ctx context.Context) error {
+	for range transactAttempts {
+		tx := n.store.Begin()
+		fx := &effects{n: n, tx: tx}
+		if s, _, err := tables.ServiceInfo.Get(tx); err != nil || s.Status != tables.ServiceWaiting {
+			tx.Discard()
+			return err
+		}
+		if err := gov.OpenRecovered(tx, fx); err != nil {
+			return err
+		}
+		id, err := n.replica().Submit(ctx, tx, raftfsm.Submission{ForceChunk: fx.chunk, ForceSnapshot: fx.snap, AwaitCommit: true})
+		switch {
+		case errors.Is(err, kv.ErrConflict):
+			continue
+		case errors.Is(err, raftfsm.ErrNotPrimary):
+			return nil // the next primary opens it
+		case err != nil:
+			return fmt.Errorf("opening the recovered service: %w", err)
+		}
+		_, err = n.replica().Wait(ctx, id) // whatever became of it, the tables say
+		return ignoreStop(ctx, err)
+	}
+	return fmt.Errorf("opening the recovered service: %w, %d times in a row", kv.ErrConflict, transactAttempts)
+}
+
+// ReadingPrivate implements gov.Recovery.
+func (e *effects) ReadingPrivate() bool {
+	return e.n.recovery != nil && (e.n.recovery.reading.Load() || e.n.recovery.done.Load())
+}
+
+// SecretHistory implements gov.Recovery: every row that the ledger ever held in the
+// table of past secrets.
+func (e *effects) SecretHistory() ([]gov.SecretLink, error) {
+	var out []gov.SecretLink
+	for entry, err := range e.n.ledger.Entries(1) {
+		if err != nil {
+			return nil, fmt.Errorf("reading the chain of ledger secrets: %w", err)
+		}
+		m := entry.Public.Map(tables.NameSecretHistory)
+		if m == nil || len(m.Writes) == 0 {
+			continue
+		}
+		link := gov.SecretLink{Seqno: entry.ID.Seqno}
+		if err := tables.Unmarshal(m.Writes[len(m.Writes)-1].Value, &link.Entry); err != nil {
+			return nil, fmt.Errorf("the chain of ledger secrets, entry %v: %w", entry.ID, err)
+		}
+		out = append(out, link)
+	}
+	return out, nil
+}
+
+// earlierIdentities are the service identities before the present one, with the seqno at
+// which each began, from the ledger.
+func (n *Node) earlierIdentities() ([]life, error) {
+	var out []life
+	var last *ecdsa.PublicKey
+	for e, err := range n.ledger.Entries(1) {
+		if err != nil {
+			return nil, err
+		}
+		m := e.Public.Map(tables.NameServiceInfo)
+		if m == nil || len(m.Writes) == 0 {
+			continue
+		}
+		var s tables.Service
+		if err := tables.Unmarshal(m.Writes[len(m.Writes)-1].Value, &s); err != nil {
+			return nil, fmt.Errorf("entry %v: %w", e.ID, err)
+		}
+		cert, err := identity.ParseCertificate([]byte(s.Cert))
+		if err != nil {
+			return nil, fmt.Errorf("entry %v: %w", e.ID, err)
+		}
+		key, ok := cert.PublicKey.(*ecdsa.PublicKey)
+		if !ok || last != nil && key.Equal(last) {
+			continue
+		}
+		last = key
+		out = append(out, life{from: e.ID.Seqno, cert: cert})
+	}
+	return out, nil
+}
+
+// life is a service identity and the seqno of the transaction that introduced it.
+type life struct {
+	from uint64
+	cert *x509.Certificate
+}
+
+// endorsedFor returns the certificates that lead from the identity under which an entry
+// was written to the present one: none for the present one's own, and otherwise one, by
+// the present identity over the earlier one's key.
+func (n *Node) endorsedFor(seqno uint64) ([]string, error) {
+	s, ok, err := tables.ServiceInfo.Get(tables.View(n.store.Committed()))
+	if err != nil || !ok {
+		return nil, err
+	}
+	created, err := writeset.ParseTxID(s.CreateTxID)
+	if err != nil || seqno >= created.Seqno {
+		return nil, nil // of the present life; or of a 1.x ledger, which does not say
+	}
+	n.livesOnce.Do(func() { n.lives, n.livesErr = n.earlierIdentities() })
+	if n.livesErr != nil {
+		return nil, n.livesErr
+	}
+	var earlier *x509.Certificate
+	for _, l := range n.lives {
+		if l.from <= seqno {
+			earlier = l.cert
+		}
+	}
+	if earlier == nil {
+		return nil, fmt.Errorf("no service identity is known for seqno %d", seqno)
+	}
+	current, err := identity.ParseCertificate([]byte(s.Cert))
+	if err != nil {
+		return nil, err
+	}
+	pem, err := identity.EndorseService(earlier, n.keys.service, current)
+	if err != nil {
+		return nil, err
+	}
+	return []string{string(pem)}, nil
+}

@@ -1,0 +1,117 @@
+package tests
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestRecovery has a service lose its node, and three members bring it back from the
+// ledger files with two shares: private data is there, receipts of the earlier life
+// verify under the new certificate, and it goes on; then the same again.
+func TestRecovery(t *testing.T) {
+	c := newConsortium(t)
+	c.agree("gov add-user keys/user_cert.pem")
+	c.agree("gov open service_cert.pem")
+	app, err := filepath.Abs("../samples/logging/js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.sh("cp -r " + app + " app")
+	c.agree("gov set-app app")
+	c.agree("gov rekey")
+	first := c.log(1, "before the disaster")
+	c.receipt(first, "first.json")
+	c.agree("gov rekey")
+	c.log(2, "under another secret")
+	for life := 1; life <= 2; life++ {
+		c.node.kill()
+		before := c.sh("cd workspace/sandbox_0; sha256sum ledger/*.committed")
+		c.recover(life)
+		c.sh("cd workspace/sandbox_0; sha256sum -c <<'EOF'\n" + before + "EOF")
+		for id, want := range map[string]string{"1": "before the disaster", "2": "under another secret"} {
+			c.says(c.asks("/app/log/private?id="+id), want)
+		}
+		second := c.log(10+life, "in a new life")
+		c.receipt(second, "second.json")
+		c.receipt(first, "again.json") // of the first life, endorsed by the present one
+		c.sh("bin/chancery receipt verify first.json --service-cert service_cert.pem && exit 1 || test $? = 5")
+		c.sh("bin/chancery receipt verify first.json --service-cert service_0.pem")
+		c.agree("gov rekey")
+	}
+	c.node.stop()
+	c.says(c.sh("bin/chancery ledger verify workspace/sandbox_0/ledger --service-cert service_cert.pem"), "the ledger is good")
+	c.says(c.sh("bin/chancery gov audit workspace/sandbox_0/ledger"), "the service is Recovering", "each holds")
+}
+
+func (c *consortium) curl(args string) string {
+	return c.sh("curl -sS --cacert service_cert.pem --cert keys/user_cert.pem --key keys/user_privk.pem " + args)
+}
+
+func (c *consortium) asks(path string) string {
+	return c.curl("'https://127.0.0.1:" + c.port + path + "'")
+}
+
+// log stores a record and returns its transaction, committed.
+func (c *consortium) log(id int, msg string) string {
+	c.t.Helper()
+	body, err := json.Marshal(map[string]any{"id": id, "msg": msg})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	out := c.curl("-i -H 'prefer: wait=commit' -H 'content-type: application/json' -d '" + string(body) + "' https://127.0.0.1:" + c.port + "/app/log/private")
+	m := txHeader.FindStringSubmatch(out)
+	if m == nil {
+		c.t.Fatalf("no transaction id in:\n%s", out)
+	}
+	return m[1]
+}
+
+// receipt fetches a receipt and verifies it under the present service certificate.
+func (c *consortium) receipt(tx, file string) {
+	c.t.Helper()
+	c.sh("bin/chancery receipt get " + tx + " -o " + file + c.flags("alice") + "\nbin/chancery receipt verify " + file + " --service-cert service_cert.pem --tx " + tx)
+}
+
+// recover starts a node over the ledger that is left, and takes the service to open.
+func (c *consortium) recover(life int) {
+	c.t.Helper()
+	previous := "service_" + string(rune('0'+life-1)) + ".pem"
+	c.sh("mv service_cert.pem " + previous + "; rm -r workspace/sandbox_0/ledger.raft; rm -f workspace/sandbox_0/*.pem")
+	c.configure(func(config map[string]any) {
+		config["command"] = map[string]any{
+			"type": "Recover", "service_certificate_file": filepath.Join(c.dir, "service_cert.pem"),
+			"recover": map[string]any{
+				"initial_service_certificate_validity_days": 90, "previous_service_identity_file": filepath.Join(c.dir, previous),
+			},
+		}
+	})
+	c.node = c.start()
+	until(c.t, "the new service certificate is there", func() bool {
+		_, err := os.Stat(filepath.Join(c.dir, "service_cert.pem"))
+		if c.node.gone() {
+			c.t.Fatalf("the node ended:\n%s", c.node.log())
+		}
+		return err == nil
+	})
+	c.says(c.sh("bin/chancery recover status"+c.flags("alice")), "service Recovering, recovered ", "node PartOfPublicNetwork", "2 recovery share(s) are needed")
+	c.says(c.asks("/app/log/private?id=1"), "FrontendNotOpen")
+	c.agree("gov open service_cert.pem --previous " + previous)
+	c.says(c.as("bob", "recover status"), "service WaitingForRecoveryShares")
+	c.sh("bin/chancery recover share submit --enc-key keys/carol_enc_privk.pem" + c.flags("alice") + " && exit 1 || true")
+	c.says(c.as("alice", "recover share submit --enc-key keys/alice_enc_privk.pem"), "1/2 recovery shares successfully submitted")
+	c.as("bob", "recover share get --enc-key keys/bob_enc_privk.pem -o share.b64")
+	c.says(c.as("bob", "recover share submit --share share.b64"), "End of recovery procedure initiated")
+	until(c.t, "the service is open", func() bool {
+		if c.node.gone() {
+			c.t.Fatalf("the node ended:\n%s", c.node.log())
+		}
+		return strings.Contains(c.as("alice", "recover status"), "service Open")
+	})
+	until(c.t, "the files have the names of the service's own", func() bool {
+		leftovers, err := filepath.Glob(filepath.Join(c.home(), "ledger", "*.recovery"))
+		return err == nil && len(leftovers) == 0
+	})
+}
