@@ -105,8 +105,12 @@ func (n *Node) endorse(csr string, from time.Time, days uint64) (string, error) 
 	return string(pem), nil
 }
 
-// serviceCert returns the service certificate at the head.
+// serviceCert returns the service certificate at the head. Until its create transaction, a
+// recovered service's tables name the identity of its earlier life.
 func (n *Node) serviceCert() (*x509.Certificate, error) {
+	if n.recovery != nil && n.store.Head().TxID().Seqno <= n.recovery.target {
+		return n.identity, nil
+	}
 	s, ok, err := tables.ServiceInfo.Get(tables.View(n.store.Head()))
 	if err != nil {
 		return nil, err
