@@ -20,7 +20,8 @@
 //	ES512  -36  P-521  SHA-512  132
 //
 // The algorithm is the one in the protected header and must be the one of the
-// key's curve; anything else does not verify. An RSA key never verifies.
+// key's curve; anything else does not verify. An RSA key never verifies, except by
+// VerifyPSS (PS256, PS384, PS512), which is for the endorsements of utility VMs.
 //
 // # Governance headers
 //
