@@ -33,6 +33,7 @@ type Claims struct {
 	HostData    [32]byte // what the host bound to the guest: on SNP the policy's digest
 	ReportData  [32]byte // what the guest bound to its report: the digest of its key
 	UVM         *UVM     // the endorsement of the measurement, if there was one
+	UVMError    error    // why the endorsement that came says nothing; UVM is nil then
 	TCB         *TCB     // the platform's security version, if it has one
 }
 
@@ -43,10 +44,15 @@ type UVM struct {
 	SVN  uint64
 }
 
-// TCB is a processor's family and the version of its trusted computing base.
+// UVMFeed is what governance says of one feed of an endorser.
+type UVMFeed struct {
+	SVN string `json:"svn"` // the least version that is trusted, decimal
+}
+
+// TCB is a processor and the version of its trusted computing base.
 type TCB struct {
-	CPUID string // hex
-	Value string // hex of the 8 bytes reported
+	CPU   CPU
+	Value string // as reported: 16 hex digits
 }
 
 // Issuer makes evidence for the machine that it runs on.

@@ -2,6 +2,7 @@ package attest
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 )
@@ -17,8 +18,9 @@ var (
 	// ErrUVM: the endorsement of the measurement has no trusted issuer, feed and
 	// version.
 	ErrUVM = errors.New("UVM endorsements are not authorised")
-	// ErrTCB: the platform's version is below the minimum, or its processor has
-	// none.
+	// ErrCPUID: the processor has no minimum version in the trust table.
+	ErrCPUID = errors.New("quote CPUID is unknown")
+	// ErrTCB: the platform's version is below the minimum.
 	ErrTCB = errors.New("platform TCB is not authorised")
 	// ErrReportData: the evidence is about another key.
 	ErrReportData = errors.New("quote report data does not contain node's public key hash")
@@ -35,7 +37,8 @@ type Policy interface {
 	// UVMTrusted looks for the endorsement's issuer and feed with a version at
 	// or below its own.
 	UVMTrusted(u UVM) (bool, error)
-	// TCBTrusted looks for the processor's minimum and compares it.
+	// TCBTrusted looks for the processor's minimum and compares it; ErrCPUID where
+	// there is none.
 	TCBTrusted(t TCB) (bool, error)
 }
 
@@ -56,32 +59,62 @@ func Check(ctx context.Context, v Verifier, e Evidence, p Policy, key [32]byte) 
 	return c, nil
 }
 
-// Authorise asks policy about claims: host data, then the code, by endorsement
-// where there is one and by measurement otherwise, then the platform's version.
-func (c Claims) Authorise(p Policy) error {
-	ok, err := p.HostDataTrusted(c.Format, c.HostData)
-	if err := verdict(ok, err, ErrHostData); err != nil {
-		return err
+// Authorise asks policy about claims: host data, then the code, by endorsement where one
+// came and by measurement otherwise, then the platform's version.
+func (c Claims) Authorise(p Policy) error { return Failed(c.Judge(p)) }
+
+// Judge is Authorise check by check; it ends with the first that fails.
+func (c Claims) Judge(p Policy) []Finding {
+	var out []Finding
+	for _, ask := range []struct {
+		check, says string
+		applies     bool
+		trusted     func() (bool, error)
+		refusal     error
+	}{
+		{"host data", hex.EncodeToString(c.HostData[:]), true,
+			func() (bool, error) { return p.HostDataTrusted(c.Format, c.HostData) }, ErrHostData},
+		{"UVM endorsement", "", c.UVMError != nil,
+			func() (bool, error) { return false, nil }, fmt.Errorf("%w: %w", ErrUVM, c.UVMError)},
+		{"UVM endorsement", c.uvmText(), c.UVM != nil,
+			func() (bool, error) { return p.UVMTrusted(*c.UVM) }, fmt.Errorf("%w: %s", ErrUVM, c.uvmText())},
+		{"measurement", c.Measurement, c.UVM == nil && c.UVMError == nil,
+			func() (bool, error) { return p.MeasurementTrusted(c.Format, c.Measurement) }, ErrMeasurement},
+		{"TCB", c.tcbText(), c.TCB != nil,
+			func() (bool, error) { return p.TCBTrusted(*c.TCB) }, fmt.Errorf("%w: %s", ErrTCB, c.tcbText())},
+	} {
+		if !ask.applies {
+			continue
+		}
+		f := Finding{Check: ask.check, Says: ask.says}
+		ok, err := ask.trusted()
+		if f.Err = verdict(ok, err, ask.refusal); f.Err != nil {
+			return append(out, f)
+		}
+		out = append(out, f)
 	}
-	if c.UVM != nil {
-		ok, err = p.UVMTrusted(*c.UVM)
-		err = verdict(ok, err, ErrUVM)
-	} else {
-		ok, err = p.MeasurementTrusted(c.Format, c.Measurement)
-		err = verdict(ok, err, ErrMeasurement)
+	return out
+}
+
+func (c Claims) uvmText() string {
+	if c.UVM == nil {
+		return ""
 	}
-	if err != nil {
-		return err
-	}
+	return fmt.Sprintf("%s, feed %s, version %d", c.UVM.DID, c.UVM.Feed, c.UVM.SVN)
+}
+
+func (c Claims) tcbText() string {
 	if c.TCB == nil {
-		return nil
+		return ""
 	}
-	ok, err = p.TCBTrusted(*c.TCB)
-	return verdict(ok, err, ErrTCB)
+	return fmt.Sprintf("%s on CPUID %s", c.TCB.Value, c.TCB.CPU.ID())
 }
 
 // verdict joins a policy's answer into one error.
 func verdict(ok bool, err, refusal error) error {
+	if errors.Is(err, ErrCPUID) {
+		return err
+	}
 	if err != nil {
 		return fmt.Errorf("reading the trust tables: %w", err)
 	}

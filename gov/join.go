@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"strconv"
 
 	"chancery/attest"
 	"chancery/gov/tables"
@@ -155,18 +154,13 @@ func (p joinPolicy) UVMTrusted(u attest.UVM) (bool, error) {
 	if err != nil || !ok {
 		return false, err
 	}
-	feed, ok := feeds[u.Feed]
-	if !ok {
-		return false, nil
-	}
-	least, err := strconv.ParseUint(feed.SVN, 10, 64)
-	if err != nil {
-		return false, fmt.Errorf("recorded UVM version %q: %w", feed.SVN, err)
-	}
-	return u.SVN >= least, nil
+	return attest.UVMAllowed(feeds, u)
 }
 
-// TCBTrusted is asked for evidence of SEV-SNP alone, which no verifier here accepts yet.
 func (p joinPolicy) TCBTrusted(t attest.TCB) (bool, error) {
-	return false, fmt.Errorf("platform versions (processor %s) are not compared in this release", t.CPUID)
+	rows, err := mapOf(p.r, tables.SNPTCBVersions)
+	if err != nil {
+		return false, err
+	}
+	return attest.TCBAllowed(rows, t)
 }

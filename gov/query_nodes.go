@@ -1,6 +1,7 @@
 package gov
 
 import (
+	"chancery/attest"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -123,27 +124,9 @@ func GetNode(r tables.Reader, id string) (*NodeView, error) {
 	return nodeView(r, id, n)
 }
 
-// JoinPolicyView is what a node's attestation must say for the node to be let in.
-type JoinPolicyView struct {
-	SGX struct {
-		Measurements []string `json:"measurements"`
-	} `json:"sgx"`
-	SNP struct {
-		// HostData maps digests to the security policy, "" when it is not known.
-		HostData        map[string]string                    `json:"hostData"`
-		Measurements    []string                             `json:"measurements"`
-		TCBVersions     map[string]tables.TCBVersion         `json:"tcbVersions"`
-		UVMEndorsements map[string]map[string]tables.UVMFeed `json:"uvmEndorsements"`
-	} `json:"snp"`
-	Virtual struct {
-		HostData     []string `json:"hostData"`
-		Measurements []string `json:"measurements"`
-	} `json:"virtual"`
-}
-
 // JoinPolicy returns the join policy of every platform.
-func JoinPolicy(r tables.Reader) (*JoinPolicyView, error) {
-	var v JoinPolicyView
+func JoinPolicy(r tables.Reader) (*attest.JoinPolicy, error) {
+	var v attest.JoinPolicy
 	var err error
 	if v.SGX.Measurements, err = allowed(r, tables.CodeIDs); err != nil {
 		return nil, err

@@ -1,7 +1,7 @@
 package js
 
 import (
-	"encoding/binary"
+	"chancery/attest"
 	"encoding/hex"
 	"fmt"
 	"strings"
@@ -78,40 +78,54 @@ func (s *sandbox) tcbHexToPolicy(c goja.FunctionCall) goja.Value {
 	if err != nil {
 		s.abort(&abort{err.Error()})
 	}
+	return s.object(policy...)
+}
+
+// field is one property of an object.
+type field struct {
+	name  string
+	value any
+}
+
+// object makes a plain object with properties in the order given.
+func (s *sandbox) object(fields ...field) goja.Value {
 	o := s.vm.NewObject()
-	for _, f := range policy {
+	for _, f := range fields {
 		_ = o.Set(f.name, f.value)
 	}
 	return o
 }
 
-type tcbField struct {
-	name  string
-	value any
-}
-
-// tcbPolicy is the pure part of tcbHexToPolicy. Both numbers are written big-endian;
-// the byte layouts are TCB_VERSION of AMD's SEV-SNP ABI: that of Milan and Genoa
-// (family 19h), and that of Turin (family 1Ah), which has an fmc component.
-func tcbPolicy(cpuidHex, tcbHex string) ([]tcbField, error) {
-	var cpuid [4]byte
-	var tcb [8]byte
-	if err := decodeHex(cpuid[:], cpuidHex); err != nil {
+// tcbPolicy is the pure part of tcbHexToPolicy. The order of the fields is CCF's.
+func tcbPolicy(cpuidHex, tcbHex string) ([]field, error) {
+	if err := decodeHex(make([]byte, 4), cpuidHex); err != nil {
 		return nil, err
 	}
-	if err := decodeHex(tcb[:], tcbHex); err != nil {
+	if err := decodeHex(make([]byte, 8), tcbHex); err != nil {
 		return nil, err
 	}
-	eax := binary.BigEndian.Uint32(cpuid[:])
-	family := eax>>8&0xF + eax>>20&0xFF // base and extended family
-	at := func(i int) any { return int64(tcb[7-i]) }
-	switch family {
-	case 0x19:
-		return []tcbField{{"hexstring", tcbHex}, {"microcode", at(7)}, {"snp", at(6)}, {"tee", at(1)}, {"boot_loader", at(0)}}, nil
-	case 0x1A:
-		return []tcbField{{"hexstring", tcbHex}, {"microcode", at(7)}, {"snp", at(3)}, {"tee", at(2)}, {"boot_loader", at(1)}, {"fmc", at(0)}}, nil
+	cpu, err := attest.ParseCPUID(cpuidHex)
+	if err != nil {
+		return nil, err
 	}
-	return nil, fmt.Errorf("unsupported SEV-SNP processor family %#x of CPUID %s", family, cpuidHex)
+	product, err := cpu.Product()
+	if err != nil {
+		return nil, err
+	}
+	tcb, err := attest.DecodeTCB(product, tcbHex)
+	if err != nil {
+		return nil, err
+	}
+	out := []field{{"hexstring", tcbHex}}
+	for _, c := range []struct {
+		name  string
+		value *uint32
+	}{{"microcode", tcb.Microcode}, {"snp", tcb.SNP}, {"tee", tcb.TEE}, {"boot_loader", tcb.BootLoader}, {"fmc", tcb.FMC}} {
+		if c.value != nil {
+			out = append(out, field{c.name, int64(*c.value)})
+		}
+	}
+	return out, nil
 }
 
 // decodeHex decodes exactly len(dst) bytes; the texts are CCF's.

@@ -13,7 +13,8 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"chancery/attest/virtual"
+	"chancery/attest/platform"
+	"chancery/attest/snp"
 	"chancery/internal/durable"
 	"chancery/internal/nodelog"
 	"chancery/kv"
@@ -340,7 +341,7 @@ func (n *Node) serve(ctx context.Context, g *errgroup.Group) error {
 		MaxUncommitted:   uint64(n.cfg.Consensus.MaxUncommittedTxCount),
 		RespondCommitted: n.cfg.Chancery.Respond == config.RespondCommitted,
 		NodeInterfaces:   interfaces,
-		Verifier:         virtual.Verifier{},
+		Verifier:         platform.Verifier{SNP: snp.Verifier{Now: n.opts.Now}, Production: n.cfg.Chancery.Production},
 		SignMode:         string(n.cfg.Chancery.LedgerSignMode),
 	})
 	if err != nil {

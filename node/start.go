@@ -143,6 +143,9 @@ func serviceConfig(c config.ServiceConfiguration) (tables.Config, error) {
 
 // attest makes the node's evidence and what governance will trust because of it.
 func (n *Node) attest(ctx context.Context) (gov.Attested, tables.QuoteInfo, error) {
+	if n.cfg.Chancery.Production {
+		return gov.Attested{}, tables.QuoteInfo{}, fmt.Errorf("%w, and the virtual platform is for development", errProduction)
+	}
 	host, err := virtual.BinaryDigest()
 	if err != nil {
 		return gov.Attested{}, tables.QuoteInfo{}, fmt.Errorf("measuring the running binary: %w", err)

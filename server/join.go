@@ -170,7 +170,9 @@ func joinRefusal(err error) error {
 	case errors.Is(err, attest.ErrUVM):
 		return quote("UVM endorsements are not authorised")
 	case errors.Is(err, attest.ErrTCB):
-		return quote("Quote's TCB version is not authorised")
+		return quote("Quote TCB version is too low")
+	case errors.Is(err, attest.ErrCPUID):
+		return quote("Quote CPUID is unknown")
 	}
 	return err
 }

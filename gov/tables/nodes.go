@@ -1,5 +1,7 @@
 package tables
 
+import "chancery/attest"
+
 // NodeStatus is where a node stands.
 type NodeStatus string
 
@@ -80,20 +82,12 @@ type CodeStatus string
 // AllowedToJoin is the only code status in use.
 const AllowedToJoin CodeStatus = "AllowedToJoin"
 
-// UVMFeed is what the rows of nodes.snp.uvm_endorsements say of a feed.
-type UVMFeed struct {
-	SVN string `json:"svn"`
-}
-
-// TCBVersion is a minimum TCB; components that a processor does not have are nil.
-type TCBVersion struct {
-	Hex        *string `json:"hexstring,omitempty"`
-	BootLoader *uint32 `json:"boot_loader,omitempty"`
-	TEE        *uint32 `json:"tee,omitempty"`
-	SNP        *uint32 `json:"snp,omitempty"`
-	Microcode  *uint32 `json:"microcode,omitempty"`
-	FMC        *uint32 `json:"fmc,omitempty"`
-}
+// UVMFeed is what the rows of nodes.snp.uvm_endorsements say of a feed, TCBVersion a
+// minimum in nodes.snp.tcb_versions.
+type (
+	UVMFeed    = attest.UVMFeed
+	TCBVersion = attest.TCBVersion
+)
 
 // SealedRecoveryKey is a node's public key whose private half is sealed to its platform.
 type SealedRecoveryKey struct {
