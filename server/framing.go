@@ -13,7 +13,7 @@ import (
 // each of these lets a client smuggle a request past it. CCF's parser refuses them all,
 // and so does this.
 //
-// It must agree with net/http about where a request ends, in whatever it lets pass; what
+// It also knows CCF's methods. It must agree with net/http about where a request ends, in whatever it lets pass; what
 // is no HTTP by itself (a method, a chunk's size) is left for net/http to refuse. The
 // zero value is at the start of a connection.
 type framing struct {
@@ -49,6 +49,20 @@ const (
 	// versionEnd is how a request line ends whose request may have chunks.
 	versionEnd = "HTTP/1.1\r\n"
 )
+
+// methods are those that CCF's parser knows. To any other it answers as to what is no
+// HTTP, and not 405.
+var methods = setOf("DELETE", "GET", "HEAD", "POST", "PUT", "CONNECT", "OPTIONS", "TRACE", "COPY", "LOCK", "MKCOL", "MOVE",
+	"PROPFIND", "PROPPATCH", "SEARCH", "UNLOCK", "BIND", "REBIND", "UNBIND", "ACL", "REPORT", "MKACTIVITY", "CHECKOUT",
+	"MERGE", "M-SEARCH", "NOTIFY", "SUBSCRIBE", "UNSUBSCRIBE", "PATCH", "PURGE", "MKCALENDAR", "LINK", "UNLINK", "SOURCE", "QUERY")
+
+func setOf(words ...string) map[string]bool {
+	set := make(map[string]bool, len(words))
+	for _, w := range words {
+		set[w] = true
+	}
+	return set
+}
 
 var crlf = []byte("\r\n")
 
@@ -126,6 +140,10 @@ func (f *framing) lineEnded() (wrong string) {
 		return f.field(line, long)
 	default:
 		f.first = true
+		method, _, _ := bytes.Cut(line, []byte(" "))
+		if !methods[string(method)] {
+			return "Invalid method encountered"
+		}
 	}
 	return ""
 }

@@ -22,6 +22,11 @@ func TestFraming(t *testing.T) {
 		{"chunks", head("transfer-encoding: Chunked\r\n") + "2;a=b\r\n\n\x00\r\nA \r\n0123456789\r\n0\r\nt: 1\r\n\r\n" + head(""), ""},
 		{"chunks after a long path", "PUT /" + long + " HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", ""},
 		{"two requests", head("") + head(""), ""},
+		{"unknown method", "FETCH / HTTP/1.1\r\n\r\n", "Invalid method encountered"},
+		{"lower-case method", "get / HTTP/1.1\r\n\r\n", "Invalid method encountered"},
+		{"method behind a space", " GET / HTTP/1.1\r\n\r\n", "Invalid method encountered"},
+		{"one word", "GET\r\n\r\n", ""}, // for net/http to refuse
+		{"dashed method", "M-SEARCH / HTTP/1.1\r\n\r\n", ""},
 		{"bare LF", "GET / HTTP/1.1\nhost: x\r\n\r\n", "Missing expected CR before LF"},
 		{"bare LF in a field", head("a: b\nc: d\r\n"), "Missing expected CR before LF"},
 		{"bare LF at the end", "GET / HTTP/1.1\r\nhost: x\r\n\n", "Missing expected CR before LF"},

@@ -39,6 +39,8 @@ func TestSmuggling(t *testing.T) {
 		"NUL in a value":         head("a: \x00\r\n"),
 		"NUL in a name":          head("a\x00: b\r\n"),
 		"NUL in the path":        "GET /app/\x00 HTTP/1.1\r\nhost: x\r\n\r\n",
+		"unknown method":         "FETCH /node/state HTTP/1.1\r\nhost: x\r\n\r\n",
+		"lower-case method":      "get /node/state HTTP/1.1\r\nhost: x\r\n\r\n",
 		"no version":             "GET /node/state\r\n\r\n",
 		"spaces in the path":     "GET /node/state x HTTP/1.1\r\nhost: x\r\n\r\n",
 		"empty line first":       "\r\nGET /node/state HTTP/1.1\r\nhost: x\r\n\r\n",
