@@ -22,9 +22,6 @@ func (r *Replica) KeepNoLog() error {
 // State returns Raft's state, for tests.
 func (r *Replica) State() raft.RaftState { return r.raft.State() }
 
-// Prove is Proof, and how often it read the index.
-func (r *Replica) Prove(id TxID) (*Proof, int, error) { return r.prove(id) }
-
 // InMemory returns the first leaf that the tree in memory holds, and the signatures there.
 func (r *Replica) InMemory() (first uint64, sigs int) {
 	r.mu.Lock()

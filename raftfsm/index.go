@@ -102,9 +102,8 @@ func (x *index) put(t *merkle.Tree, sigs []uint64) error {
 
 // pages reads the files for one answer, each page once.
 type pages struct {
-	x     *index
-	read  map[int64][]byte
-	reads int
+	x    *index
+	read map[int64][]byte
 }
 
 func (x *index) pages() *pages { return &pages{x: x, read: map[int64][]byte{}} }
@@ -120,7 +119,6 @@ func (p *pages) node(level int, i uint64) (h merkle.Hash, err error) {
 			return h, fmt.Errorf("reading the index: %w", err)
 		}
 		page = page[:n]
-		p.reads++
 		p.read[at/indexPage] = page
 	}
 	if at%indexPage+hashSize > int64(len(page)) {
@@ -142,7 +140,6 @@ func (p *pages) signatureAfter(seqno uint64) (uint64, error) {
 		if _, err := p.x.sigs.ReadAt(b[:], int64(8*i)); err != nil {
 			failed = errors.Join(failed, fmt.Errorf("reading the index: %w", err))
 		}
-		p.reads++
 		return binary.LittleEndian.Uint64(b[:])
 	}
 	count := (n + perPage - 1) / perPage // search the pages' last, then one page
@@ -154,7 +151,6 @@ func (p *pages) signatureAfter(seqno uint64) (uint64, error) {
 	if _, err := p.x.sigs.ReadAt(b, int64(page*indexPage)); err != nil {
 		return 0, fmt.Errorf("reading the index: %w", err)
 	}
-	p.reads++
 	i := sort.Search(len(b)/8, func(i int) bool { return binary.LittleEndian.Uint64(b[8*i:]) > seqno })
 	if i == len(b)/8 {
 		return 0, fmt.Errorf("%w: its signatures are out of order", errIndex)

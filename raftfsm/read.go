@@ -74,44 +74,38 @@ func (r *Replica) indexing(err error) error {
 // Proof collects what a receipt for id needs. Errors: ErrNotCommitted when id is not
 // Committed on this node; ErrIndexing.
 func (r *Replica) Proof(id TxID) (*Proof, error) {
-	p, _, err := r.prove(id)
-	return p, err
-}
-
-// prove also returns how often it read the index.
-func (r *Replica) prove(id TxID) (*Proof, int, error) {
 	if r.Status(id) != ledger.StatusCommitted {
-		return nil, 0, fmt.Errorf("receipt of %v: %w", id, ErrNotCommitted)
+		return nil, fmt.Errorf("receipt of %v: %w", id, ErrNotCommitted)
 	}
 	pages := r.index.pages()
 	e, err := r.entry(id.Seqno, pages)
 	if err != nil {
-		return nil, pages.reads, err
+		return nil, err
 	}
 	secret, err := r.cfg.Secrets.At(id.Seqno)
 	if err != nil {
-		return nil, pages.reads, fmt.Errorf("commit evidence of %v: %w", id, err)
+		return nil, fmt.Errorf("commit evidence of %v: %w", id, err)
 	}
 	p := &Proof{Entry: e, Evidence: ledger.CommitEvidence(secret, id)}
 	if ledger.IsSignature(e.Public) {
 		p.Signature, err = ledger.ParseSignature(e)
-		return p, pages.reads, err
+		return p, err
 	}
 	s, err := r.signatureOver(id.Seqno, pages)
 	if err != nil {
-		return nil, pages.reads, err
+		return nil, err
 	}
 	if p.Signature, err = ledger.ParseSignature(s); err != nil {
-		return nil, pages.reads, err
+		return nil, err
 	}
 	if p.Path, err = r.path(id.Seqno, s.ID.Seqno, pages); err != nil {
-		return nil, pages.reads, err
+		return nil, err
 	}
 	// Whatever was read, what leaves leads from the entry to the root that was signed.
 	if merkle.Climb(e.Leaf(), p.Path) != p.Signature.Root {
-		return nil, pages.reads, fmt.Errorf("receipt of %v: %w", id, r.indexing(errIndex))
+		return nil, fmt.Errorf("receipt of %v: %w", id, r.indexing(errIndex))
 	}
-	return p, pages.reads, nil
+	return p, nil
 }
 
 // path is the path of leaf i in the tree over n leaves.

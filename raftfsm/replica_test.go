@@ -31,6 +31,7 @@ type service struct {
 	dir    string
 	sign   raftfsm.SignFunc
 	secret []byte
+	disk   *countingDisk
 
 	// Set while a node runs.
 	replica *raftfsm.Replica
@@ -50,7 +51,7 @@ func newService(t *testing.T) *service {
 		}
 		return k
 	}
-	s := &service{t: t, dir: t.TempDir(), secret: make([]byte, 32)}
+	s := &service{t: t, dir: t.TempDir(), secret: make([]byte, 32), disk: &countingDisk{FS: durable.OS()}}
 	rand.Read(s.secret)
 	signer := &ledger.Signer{NodeID: "node", Node: key(), Service: key(), Now: time.Now}
 	s.sign = signer.Sign
@@ -60,7 +61,7 @@ func newService(t *testing.T) *service {
 // start opens the node's files and waits until it leads.
 func (s *service) start(edit ...func(*raftfsm.Config)) {
 	s.t.Helper()
-	l, err := ledger.OpenDir(durable.OS(), filepath.Join(s.dir, "ledger"), nil)
+	l, err := ledger.OpenDir(s.disk, filepath.Join(s.dir, "ledger"), nil)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -77,7 +78,7 @@ func (s *service) start(edit ...func(*raftfsm.Config)) {
 	s.store, s.ledger, s.haltErr = kv.NewStore(), l, make(chan error, 1)
 	led := make(chan struct{}, 8)
 	cfg := raftfsm.Config{
-		ID: "node", Dir: filepath.Join(s.dir, "raft"), FS: durable.OS(), Ledger: l, Secrets: secrets, Store: s.store,
+		ID: "node", Dir: filepath.Join(s.dir, "raft"), FS: s.disk, Ledger: l, Secrets: secrets, Store: s.store,
 		Sign: s.sign, Transport: transport, Address: addr, ElectionTimeout: time.Second,
 		SignatureInterval: 1000, SignatureDelay: time.Hour, ChunkSize: 20 << 10, Now: time.Now,
 		NextSecret: func(raftfsm.TxID, writeset.WriteSet) (*ledger.Secret, error) { return nil, nil },

@@ -12,6 +12,7 @@ import (
 	"chancery/gov/tables"
 	"chancery/js"
 	"chancery/ledger"
+	"chancery/ledger/merkle"
 	"chancery/server/api"
 )
 
@@ -41,11 +42,48 @@ func (s *Server) state(ctx context.Context, id TxID) (*js.HistoricalState, error
 	if err != nil {
 		return nil, err
 	}
-	r, err := s.node.Receipt(ctx, id)
+	r, err := s.pastReceipt(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	return &js.HistoricalState{ID: id, Writes: writes, Receipt: jsReceipt(r)}, nil
+	return &js.HistoricalState{ID: id, Writes: writes, Receipt: r}, nil
+}
+
+// pastReceipt is the receipt that applications see. Where only the service signed, it
+// has neither the node's signature nor its certificate, and that of a signature
+// transaction no root, as in CCF.
+func (s *Server) pastReceipt(ctx context.Context, id TxID) (js.Receipt, error) {
+	r, err := s.node.Receipt(ctx, id)
+	if err == nil {
+		return jsReceipt(r), nil
+	}
+	if !errors.Is(err, ErrNoReceipt) {
+		return js.Receipt{}, err
+	}
+	data, err := s.node.COSEReceipt(ctx, id)
+	if errors.Is(err, ErrNoReceipt) {
+		return js.Receipt{IsSignature: true}, nil
+	}
+	if err != nil {
+		return js.Receipt{}, err
+	}
+	c, err := ledger.ParseCOSEReceipt(data)
+	if err != nil {
+		return js.Receipt{}, err
+	}
+	p, claims := c.Proofs[0], c.Claims()
+	return js.Receipt{
+		Proof: jsPath(p.Path), WriteSetDigest: hex.EncodeToString(p.Leaf.WriteSet[:]),
+		CommitEvidence: p.Leaf.Evidence, ClaimsDigest: hex.EncodeToString(claims[:]),
+	}, nil
+}
+
+func jsPath(path []merkle.Step) []js.ProofStep {
+	out := make([]js.ProofStep, len(path))
+	for i, step := range path {
+		out[i] = js.ProofStep{Left: step.Left, Hash: hex.EncodeToString(step.Hash[:])}
+	}
+	return out
 }
 
 // jsReceipt is a receipt in the form that applications see.
@@ -58,9 +96,7 @@ func jsReceipt(r *ledger.Receipt) js.Receipt {
 		out.RootHex = hex.EncodeToString(r.Bare[:])
 		return out
 	}
-	for _, step := range r.Path {
-		out.Proof = append(out.Proof, js.ProofStep{Left: step.Left, Hash: hex.EncodeToString(step.Hash[:])})
-	}
+	out.Proof = jsPath(r.Path)
 	out.WriteSetDigest, out.CommitEvidence = hex.EncodeToString(r.Leaf.WriteSet[:]), r.Leaf.Evidence
 	if claims, ok := r.Claims(); ok {
 		out.ClaimsDigest = hex.EncodeToString(claims[:])
