@@ -144,6 +144,15 @@ func (n *Node) Wait(ctx context.Context, id server.TxID) (server.Status, error) 
 	return s, translate(err)
 }
 
+// Confirm returns once a majority has confirmed that this node leads.
+func (n *Node) Confirm(ctx context.Context) error {
+	r := n.replica()
+	if r == nil {
+		return server.ErrNotPrimary
+	}
+	return translate(r.Confirm(ctx))
+}
+
 // RequestSignature asks that what is ordered so far be signed soon.
 func (n *Node) RequestSignature() {
 	if r := n.replica(); r != nil {

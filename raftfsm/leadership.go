@@ -114,6 +114,27 @@ func (r *Replica) resign(why string) {
 	}
 }
 
+// Confirm returns once a majority has said, after the call, that this node leads: what
+// was read at the head before is then nothing that another primary has gone beyond. No
+// record is written. Errors: ErrNotPrimary, ctx's.
+func (r *Replica) Confirm(ctx context.Context) error {
+	view := r.Position().View
+	if view == 0 {
+		return ErrNotPrimary
+	}
+	done := make(chan error, 1)
+	go func() { done <- r.raft.VerifyLeader().Error() }()
+	select {
+	case err := <-done:
+		if err != nil || r.Position().View != view {
+			return ErrNotPrimary
+		}
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
 // Leader returns the Raft id of the node that leads, "" when none is known.
 func (r *Replica) Leader() string {
 	_, id := r.raft.LeaderWithID()

@@ -46,6 +46,10 @@
 //	bound reached         202 {"transaction_id", "status"}, retry-after: 1
 //	the node stops        503 TransactionPendingOrUnknown
 //
+// A read with wait=commit or wait=receipt is executed by the primary, where a backup may
+// forward it, and answered once a majority has confirmed that it is the primary: reads
+// and writes that wait are linearizable. No entry is written for it.
+//
 // The TxID is in x-ms-ccf-transaction-id in each case. Endpoints of /node, and answers
 // other than 2xx, do not wait.
 //

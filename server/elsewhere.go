@@ -68,7 +68,7 @@ func (s *Server) elsewhere(ctx context.Context, c *Call, out *outcome) (done boo
 	switch forwarding := out.route.forwarding(); {
 	case primary, forwarding == ForwardNever:
 		return false, nil
-	case forwarding == ForwardSometimes && !c.Session.forwarding.Load():
+	case forwarding == ForwardSometimes && !c.Session.forwarding.Load() && !linearizes(c.Request):
 		return false, nil
 	}
 	if err := s.checkView(c.Request, &out.res); err != nil {

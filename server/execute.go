@@ -84,10 +84,22 @@ func (s *Server) attempt(ctx context.Context, req *Request, out *outcome) (again
 	if err := s.checkView(req, &out.res); err != nil {
 		return false, err
 	}
+	if err := s.confirm(ctx, c); err != nil {
+		return false, err
+	}
 	if !c.applies() {
 		return false, nil
 	}
 	return s.conclude(ctx, c, out)
+}
+
+// confirm makes sure of a read that wants the service's present state that it had it: on
+// the primary, that this is still one.
+func (s *Server) confirm(ctx context.Context, c *Call) error {
+	if !linearizes(c.Request) || !c.Tx.Touched() || c.Tx.Dirty() || !s.node.Position().Primary {
+		return nil
+	}
+	return s.node.Confirm(ctx)
 }
 
 // checkView ends a session whose view is over.

@@ -62,6 +62,9 @@ type Node interface {
 	// With ctx done it returns the status as of then and ctx's error; when the node
 	// stops, the status as of then and ErrStopped.
 	Wait(ctx context.Context, id TxID) (Status, error)
+	// Confirm returns once a majority of the nodes has confirmed, after the call, that
+	// this node leads: what it read before was nobody's past. Errors: ErrNotPrimary, ctx's.
+	Confirm(ctx context.Context) error
 	// RequestSignature asks that what is ordered so far be signed soon, without waiting.
 	// A poll of a Pending transaction's status calls it.
 	RequestSignature()

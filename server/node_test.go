@@ -35,17 +35,19 @@ type memNode struct {
 	store *kv.Store
 	auto  bool // sign after each transaction
 
-	mu      sync.Mutex
-	pos     Position
-	wake    chan struct{} // closed and replaced at each change of pos
-	writes  map[uint64]writeset.WriteSet
-	info    Info
-	stopped bool
-	submit  func() error // what Submit returns instead, when set and not nil
-	last    Submission
-	files   Files
-	effects gov.Effects // in place of memEffects, where a test sets them
-	forward func(context.Context, string, *Forwarded) (*ForwardedAnswer, error)
+	mu        sync.Mutex
+	pos       Position
+	wake      chan struct{} // closed and replaced at each change of pos
+	writes    map[uint64]writeset.WriteSet
+	info      Info
+	stopped   bool
+	submit    func() error // what Submit returns instead, when set and not nil
+	last      Submission
+	files     Files
+	deposed   bool // others know better who leads
+	confirmed int
+	effects   gov.Effects // in place of memEffects, where a test sets them
+	forward   func(context.Context, string, *Forwarded) (*ForwardedAnswer, error)
 }
 
 func newMemNode() *memNode {
@@ -194,6 +196,16 @@ func (n *memNode) Consensus() (Consensus, bool) {
 		Configs: []ConsensusConfig{{Idx: 1, Rid: 1, Nodes: map[string]ConsensusPeer{id: {Address: "127.0.0.1:1"}}}},
 		Acks:    map[string]ConsensusAck{}, MembershipState: "Active", LeadershipState: "Leader", PrimaryID: &id, CurrentView: 2, Ticking: true,
 	}, true
+}
+
+func (n *memNode) Confirm(context.Context) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.confirmed++
+	if !n.pos.Primary || n.deposed {
+		return ErrNotPrimary
+	}
+	return nil
 }
 
 func (n *memNode) Forward(ctx context.Context, primary string, f *Forwarded) (*ForwardedAnswer, error) {

@@ -69,6 +69,13 @@ func (p preference) applied(bounded bool) string {
 	return strings.Join(out, ", ")
 }
 
+// linearizes says whether a client asked by itself for an answer on committed state: its
+// reads are the primary's then, which confirms that it leads.
+func linearizes(req *Request) bool {
+	p := parsePrefer(req.Header["Prefer"])
+	return req.Frontend != NodeFrontend && (p.commit || p.receipt)
+}
+
 // waits says whether the answer to a request, if it has a TxID, is held for the commit.
 func (s *Server) waits(req *Request) bool {
 	p := parsePrefer(req.Header["Prefer"])

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"testing"
@@ -106,5 +107,37 @@ func TestRespondCommitted(t *testing.T) {
 	}
 	if a := s.do(t, c, "GET", "/node/state", ""); a.StatusCode != 200 {
 		t.Errorf("/node does not wait: %d", a.StatusCode)
+	}
+}
+
+// TestLinearizableReads: a read that waits is confirmed by the primary, and forwarded to
+// it by a backup; others are neither.
+func TestLinearizableReads(t *testing.T) {
+	s := recordService(t, nil)
+	c := s.client(t, nil)
+	if a := s.do(t, c, "PUT", "/app/rec/a", `{"value":"x"}`, "prefer", "wait=commit"); a.StatusCode != 200 || s.node.confirmed != 0 {
+		t.Errorf("a write: %d, confirmed %d times: its commit says it", a.StatusCode, s.node.confirmed)
+	}
+	if a := s.do(t, c, "GET", "/app/rec/a", ""); a.StatusCode != 200 || s.node.confirmed != 0 {
+		t.Errorf("a read that does not wait: %d, confirmed %d times", a.StatusCode, s.node.confirmed)
+	}
+	if a := s.do(t, c, "GET", "/app/rec/a", "", "prefer", "wait=commit"); a.StatusCode != 200 || s.node.confirmed != 1 {
+		t.Errorf("a read that waits: %d, confirmed %d times", a.StatusCode, s.node.confirmed)
+	}
+	s.node.deposed = true
+	if a := s.do(t, c, "GET", "/app/rec/a", "", "prefer", "wait=commit"); a.StatusCode != 503 {
+		t.Errorf("at a primary that is none any more: %d %s", a.StatusCode, a.body)
+	}
+	forwarded := 0
+	s.node.forward = func(context.Context, string, *Forwarded) (*ForwardedAnswer, error) {
+		forwarded++
+		return &ForwardedAnswer{Status: 200}, nil
+	}
+	s.node.lose()
+	s.node.info.PrimaryID = "primary"
+	for _, prefer := range []string{"wait=commit", "respond-async"} {
+		if a := s.do(t, s.client(t, nil), "GET", "/app/rec/a", "", "prefer", prefer); a.StatusCode != 200 || forwarded != 1 {
+			t.Errorf("at a backup, %s: %d, forwarded %d times", prefer, a.StatusCode, forwarded)
+		}
 	}
 }
