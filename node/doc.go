@@ -34,6 +34,7 @@
 //	metrics      Run         ctx                           the Prometheus listener of chancery.metrics
 //	reconcile    Run         ctx                           certificates in force, frontends' openness, key file
 //	membership   Run         ctx                           the consensus configuration, on the primary
+//	orphan       Run         ctx                           asks the others when the primary is lost
 //	forward      Run         ctx                           what other nodes forward to this one
 //	peers        openReplica Run's end                     node-to-node connections
 //	refresher    Run         ctx                           the fetching of token issuers' keys, on the primary

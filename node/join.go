@@ -209,7 +209,14 @@ func (j *joiner) follow(location string) error {
 func (j *joiner) tls() *tls.Config {
 	c := identity.ClientTLS(j.service, j.own)
 	c.InsecureSkipVerify = true // the chain is checked below; the name is not the node's identity
-	c.VerifyPeerCertificate = func(raw [][]byte, _ [][]*x509.Certificate) error {
+	c.VerifyPeerCertificate = j.n.issuedBy(j.service)
+	return c
+}
+
+// issuedBy accepts a certificate that the service issued and that is valid now, whatever
+// name it has.
+func (n *Node) issuedBy(service *x509.Certificate) func([][]byte, [][]*x509.Certificate) error {
+	return func(raw [][]byte, _ [][]*x509.Certificate) error {
 		if len(raw) == 0 {
 			return errUntrusted
 		}
@@ -217,15 +224,14 @@ func (j *joiner) tls() *tls.Config {
 		if err != nil {
 			return fmt.Errorf("%w: %w", errUntrusted, err)
 		}
-		if err := identity.IssuedBy(cert, j.service); err != nil {
+		if err := identity.IssuedBy(cert, service); err != nil {
 			return fmt.Errorf("%w: %w", errUntrusted, err)
 		}
-		if now := j.n.opts.Now(); now.Before(cert.NotBefore) || now.After(cert.NotAfter) {
+		if now := n.opts.Now(); now.Before(cert.NotBefore) || now.After(cert.NotAfter) {
 			return fmt.Errorf("it is valid from %s to %s", cert.NotBefore, cert.NotAfter)
 		}
 		return nil
 	}
-	return c
 }
 
 // accept takes what the service gave.

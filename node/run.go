@@ -263,6 +263,7 @@ func (n *Node) run(ctx context.Context) error {
 	g.Go(func() error { return n.runReconcilers(gctx) })
 	g.Go(func() error { return n.refresher.run(gctx) })
 	g.Go(func() error { return n.membership.run(gctx) })
+	g.Go(func() error { return n.runOrphan(gctx) })
 	g.Go(func() error { return n.snapshots.run(gctx) })
 	g.Go(func() error { return newCleaner(n).run(gctx) })
 	g.Go(func() error { return n.scrubber.run(gctx) })

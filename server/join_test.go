@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -225,4 +226,24 @@ func TestJoinOpening(t *testing.T) {
 	if got.NodeStatus != "Trusted" || got.NetworkInfo == nil || got.NetworkInfo.EndorsedCertificate != "endorsed" {
 		t.Errorf("the second request: %d %s", a.StatusCode, a.body)
 	}
+}
+
+// FuzzJoin parses requests to join: any bytes give a request or CCF's 400 or 500.
+func FuzzJoin(f *testing.F) {
+	for _, seed := range []string{
+		"", "{}", "[]", "null", `{"node_info_network":{"node_to_node_interface":{"bind_address":"a:1"},"rpc_interfaces":{"x":{"bind_address":"a:2"}}},` +
+			`"quote_info":{"format":"Insecure_Virtual","quote":"","endorsements":""},"public_encryption_key":"-----BEGIN ","startup_seqno":-1,"ledger_sign_mode":null}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		in, err := parseJoin(body)
+		var e *api.Error
+		if err != nil && (!errors.As(err, &e) || e.Status != 400 && e.Status != 500) {
+			t.Errorf("%v", err)
+		}
+		if err == nil && (in.Network.NodeToNode.BindAddress == "" && !strings.Contains(string(body), "bind_address") || in.StartupSeqno == "") {
+			t.Errorf("%s is taken as %+v", body, in)
+		}
+	})
 }

@@ -465,8 +465,14 @@ func TestNetwork(t *testing.T) {
 	defer c.Close()
 	w.propose(w.asMember(c), action{"remove_node", map[string]any{"node_id": n2.id}})
 	w.retired(n2, n0)
-	n3 := w.join()
-	w.agree(n0, n1, n3)
+	n3, n4 := w.join(), w.join()
+	w.agree(n0, n1, n3, n4)
+
+	must(t, n4.cmd.Process.Signal(syscall.SIGSTOP)) // it is out of reach when it is retired
+	w.propose(w.asMember(c), action{"remove_node", map[string]any{"node_id": n4.id}})
+	w.removable(n4, n0)
+	must(t, n4.cmd.Process.Signal(syscall.SIGCONT))
+	w.ends(n4)
 
 	w.propose(w.asMember(c), action{"remove_node", map[string]any{"node_id": n0.id}})
 	w.until("another node leads", func() error {
@@ -486,6 +492,16 @@ func TestNetwork(t *testing.T) {
 // process to end by itself, cleanly.
 func (w *network) retired(n, by *netNode) {
 	w.t.Helper()
+	w.removable(n, by)
+	if code, body, err := by.do(own, http.MethodDelete, "/node/network/nodes/"+n.id, ""); err != nil || code != http.StatusOK {
+		w.t.Errorf("deleting %s: %d %s %v", n.name, code, body, err)
+	}
+	w.ends(n)
+}
+
+// removable waits until a node's retirement is complete.
+func (w *network) removable(n, by *netNode) {
+	w.t.Helper()
 	w.until(n.name+" can be removed", func() error {
 		var list api.Nodes
 		if err := by.getJSON("/node/network/removable_nodes", &list); err != nil {
@@ -496,9 +512,11 @@ func (w *network) retired(n, by *netNode) {
 		}
 		return nil
 	})
-	if code, body, err := by.do(own, http.MethodDelete, "/node/network/nodes/"+n.id, ""); err != nil || code != http.StatusOK {
-		w.t.Errorf("deleting %s: %d %s %v", n.name, code, body, err)
-	}
+}
+
+// ends waits until a node's process has ended, cleanly.
+func (w *network) ends(n *netNode) {
+	w.t.Helper()
 	select {
 	case <-n.ended:
 		if n.err != nil {
