@@ -30,6 +30,7 @@
 //	name         started by  ends when                    owns
 //	replica      Run         after the servers have ended  sequencing, Raft (see package raftfsm)
 //	serve        Run         ctx                           one per RPC interface: its listener and sessions
+//	fetcher      Run         ctx                           the primary's snapshots, on a backup (snapshots.backup_fetch)
 //	cleaner      Run         ctx                           old files (files_cleanup)
 //	metrics      Run         ctx                           the Prometheus listener of chancery.metrics
 //	reconcile    Run         ctx                           certificates in force, frontends' openness, key file

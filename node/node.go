@@ -76,6 +76,7 @@ type Node struct {
 	membership *membership
 	refresher  *keyRefresher
 	snapshots  *snapshotter
+	fetcher    *snapshotFetcher
 	history    *historyCache
 	scrubber   *scrubber
 	led        chan struct{} // closed when this node leads for the first time
@@ -236,6 +237,7 @@ func (n *Node) Info() server.Info {
 func (n *Node) raise(*kv.State) {
 	poke(n.committed)
 	poke(n.refresher.committed)
+	poke(n.fetcher.wake)
 	poke(n.membership.wake)
 	if n.recovery != nil {
 		poke(n.recovery.work)

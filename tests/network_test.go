@@ -32,6 +32,7 @@ import (
 type network struct {
 	t       *testing.T
 	dir     string
+	edits   []func(map[string]any)
 	service *x509.Certificate
 	member  *identity.Participant
 	user    *identity.Participant
@@ -55,10 +56,11 @@ type netNode struct {
 // answers from the start; away redirects instead of forwarding.
 const rpc, own, away, n2n = "primary_rpc_interface", "own", "away", "node_to_node_interface"
 
-// newNetwork starts a service of n nodes with the logging sample.
-func newNetwork(t *testing.T, n int) *network {
+// newNetwork starts a service of n nodes with the logging sample, their configurations
+// edited.
+func newNetwork(t *testing.T, n int, edits ...func(config map[string]any)) *network {
 	t.Helper()
-	w := &network{t: t, dir: t.TempDir()}
+	w := &network{t: t, dir: t.TempDir(), edits: edits}
 	curve, err := identity.CurveByName("secp384r1")
 	must(t, err)
 	w.member, err = identity.NewParticipant("member0", curve, time.Now(), 90, true)
@@ -136,7 +138,11 @@ func (w *network) start(target string) *netNode {
 	for _, name := range []string{rpc, own, away, n2n} {
 		n.ports[name] = freePort(w.t)
 	}
-	text, err := json.MarshalIndent(w.config(n, target), "", " ")
+	config := w.config(n, target)
+	for _, edit := range w.edits {
+		edit(config)
+	}
+	text, err := json.MarshalIndent(config, "", " ")
 	must(w.t, err)
 	must(w.t, os.WriteFile(filepath.Join(n.dir, "config.json"), text, 0o644))
 	out, err := os.Create(filepath.Join(n.dir, "out"))

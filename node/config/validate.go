@@ -51,17 +51,8 @@ func (c *Config) validate(p *problems) {
 	if c.JWT.KeyRefreshInterval <= 0 {
 		p.add("jwt.key_refresh_interval", "must be more than 0")
 	}
-	c.unheeded()
 	if c.Snapshots.ReadOnlyDirectory != "" {
 		c.Warnings = append(c.Warnings, "snapshots.read_only_directory is deprecated")
-	}
-}
-
-// unheeded warns of keys that are read and not acted upon yet, as docs/differences.md
-// says: what CCF's tools render by default must not keep a node from starting.
-func (c *Config) unheeded() {
-	if c.Snapshots.BackupFetch.Enabled {
-		c.Warnings = append(c.Warnings, "snapshots.backup_fetch has no effect in this release")
 	}
 }
 
