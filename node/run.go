@@ -217,7 +217,7 @@ func (n *Node) openReplica(ctx context.Context) error {
 }
 
 // closePeers ends the node-to-node network of a replica that did not open.
-func (n *Node) closePeers(t *raft.NetworkTransport) error {
+func (n *Node) closePeers(t *raftfsm.PinnedTransport) error {
 	return errors.Join(t.Close(), n.peers.Close())
 }
 

@@ -5,8 +5,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -77,13 +79,59 @@ func NewPeers(cfg PeersConfig) (*Peers, error) {
 	return p, nil
 }
 
-// NewTransport carries Raft's messages over the network.
-func (p *Peers) NewTransport() *raft.NetworkTransport {
-	return raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+// NewTransport carries Raft's messages over the network. Each goes to the node that it is
+// for, or to none: an address alone could be led to another node of the service, whose
+// answer would be counted twice.
+func (p *Peers) NewTransport() *PinnedTransport {
+	return &PinnedTransport{raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		// One message at a time to each follower: what it has acknowledged is then known
 		// from the answers, and the sequencer's batches already keep the line full.
 		Stream: p.Stream(ProtocolRaft), MaxPool: 3, MaxRPCsInFlight: 1, Timeout: p.cfg.Timeout, Logger: newRaftLogger(p.cfg.Log),
-	})
+	})}
+}
+
+// PinnedTransport is a Raft transport whose targets are "id@host:port" to the stream
+// below, which holds the node at the other end to the id.
+type PinnedTransport struct{ *raft.NetworkTransport }
+
+var (
+	_ raft.Transport   = (*PinnedTransport)(nil)
+	_ raft.WithPreVote = (*PinnedTransport)(nil)
+	_ raft.WithClose   = (*PinnedTransport)(nil)
+)
+
+func pinned(id raft.ServerID, target raft.ServerAddress) raft.ServerAddress {
+	return raft.ServerAddress(string(id) + "@" + string(target))
+}
+
+// AppendEntriesPipeline opens a pipeline to a node.
+func (t *PinnedTransport) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {
+	return t.NetworkTransport.AppendEntriesPipeline(id, pinned(id, target))
+}
+
+// AppendEntries sends records or a heartbeat.
+func (t *PinnedTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	return t.NetworkTransport.AppendEntries(id, pinned(id, target), args, resp)
+}
+
+// RequestVote asks for a vote.
+func (t *PinnedTransport) RequestVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
+	return t.NetworkTransport.RequestVote(id, pinned(id, target), args, resp)
+}
+
+// RequestPreVote asks whether a vote would be given.
+func (t *PinnedTransport) RequestPreVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
+	return t.NetworkTransport.RequestPreVote(id, pinned(id, target), args, resp)
+}
+
+// InstallSnapshot sends a snapshot.
+func (t *PinnedTransport) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
+	return t.NetworkTransport.InstallSnapshot(id, pinned(id, target), args, resp, data)
+}
+
+// TimeoutNow has a node stand for election.
+func (t *PinnedTransport) TimeoutNow(id raft.ServerID, target raft.ServerAddress, args *raft.TimeoutNowRequest, resp *raft.TimeoutNowResponse) error {
+	return t.NetworkTransport.TimeoutNow(id, pinned(id, target), args, resp)
 }
 
 // Stream returns the listener and dialler of one protocol; each protocol has one.
@@ -303,11 +351,23 @@ func (s *Stream) Accept() (net.Conn, error) {
 	}
 }
 
-// Dial connects to a peer and completes the handshake within the timeout.
-func (s *Stream) Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+// Dial connects to a peer, "id@host:port", and completes the handshake within the
+// timeout.
+func (s *Stream) Dial(to raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	return s.DialContext(ctx, string(address))
+	id, address, ok := strings.Cut(string(to), "@")
+	if !ok {
+		return nil, fmt.Errorf("connecting to %q, which names no node", to)
+	}
+	c, err := s.DialContext(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	if got := c.(*peerConn).id; got != id {
+		return nil, errors.Join(fmt.Errorf("connecting to node %s at %s: node %s answers there", id, address, got), c.Close())
+	}
+	return c, nil
 }
 
 // DialContext is Dial under a context.

@@ -212,11 +212,39 @@ func TestPeersRefuse(t *testing.T) {
 
 // connected says whether a node hears from another one over Raft's stream.
 func connected(a, b *peer) bool {
-	c, err := a.raft.Dial(raft.ServerAddress(b.address), time.Second)
+	c, err := a.raft.Dial(raft.ServerAddress(b.id+"@"+b.address), time.Second)
 	if err != nil {
 		return false
 	}
 	defer c.Close()
 	_, err = io.ReadFull(c, make([]byte, 4))
 	return err == nil
+}
+
+// TestPinned leads messages for one node to another of the same service: they are not
+// delivered.
+func TestPinned(t *testing.T) {
+	service := newAuthority(t)
+	a, b, c := newPeer(t, service, service), newPeer(t, service, service), newPeer(t, service, service)
+	echo(b.raft, "raft")
+	from := a.NewTransport()
+	defer func() { check(t, from.Close()) }()
+	to := c.NewTransport()
+	defer func() { check(t, to.Close()) }()
+	go func() {
+		for rpc := range to.Consumer() {
+			rpc.Respond(&raft.RequestVoteResponse{Granted: true}, nil)
+		}
+	}()
+	ask := func(id, address string) (granted bool, err error) {
+		var resp raft.RequestVoteResponse
+		err = from.RequestVote(raft.ServerID(id), raft.ServerAddress(address), &raft.RequestVoteRequest{}, &resp)
+		return resp.Granted, err
+	}
+	if granted, err := ask(c.id, c.address); err != nil || !granted {
+		t.Errorf("a message to a node at its address: %t, %v", granted, err)
+	}
+	if granted, err := ask(b.id, c.address); err == nil || granted {
+		t.Errorf("a message to a node at another's address: %t, %v", granted, err)
+	}
 }

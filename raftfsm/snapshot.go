@@ -198,6 +198,10 @@ func (r *Replica) restore(from io.Reader) error {
 		if err != nil {
 			return fmt.Errorf("entry %d: %w", at, err)
 		}
+		if ledger.IsSignature(e.Public) { // let others look at how far it is
+			r.mu.Unlock()
+			r.mu.Lock()
+		}
 	}
 	r.loaded = max(r.loaded, r.committed.Seqno)
 	if err := r.takeTail(s); err != nil {

@@ -124,6 +124,7 @@ func (w *network) config(n *netNode, target string) map[string]any {
 		"ledger":            map[string]any{"directory": "ledger", "chunk_size": "20KB"},
 		"ledger_signatures": map[string]any{"tx_count": 5000, "delay": "100ms"},
 		"consensus":         map[string]any{"election_timeout": "1s"},
+		"chancery":          map[string]any{"key_file": "keys.json"},
 		"output_files":      map[string]any{"node_certificate_file": "node.pem", "pid_file": "node.pid"},
 	}
 }
@@ -530,5 +531,26 @@ func (w *network) ends(n *netNode) {
 		}
 	case <-time.After(30 * time.Second):
 		w.t.Errorf("the retired node %s does not stop", n.name)
+	}
+}
+
+// TestResumeRefused kills a node and starts it again with Resume while another one of the
+// service runs: it would be a second primary, and does not start.
+func TestResumeRefused(t *testing.T) {
+	w := newNetwork(t, 2)
+	n := w.nodes[0]
+	must(t, n.cmd.Process.Kill())
+	<-n.ended
+	must(t, os.Remove(filepath.Join(n.dir, "node.pid")))
+	config := w.config(n, "")
+	config["command"].(map[string]any)["type"] = "Resume"
+	text, err := json.Marshal(config)
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(n.dir, "config.json"), text, 0o644))
+	cmd := exec.Command(binary(t, "chanceryd"), "--config", "config.json")
+	cmd.Dir = n.dir
+	out, err := cmd.CombinedOutput()
+	if want := "node " + w.nodes[1].id + " of the service still runs"; err == nil || !strings.Contains(string(out), want) {
+		t.Errorf("%v, want a log that says %q:\n%s", err, want, out)
 	}
 }
