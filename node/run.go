@@ -352,6 +352,9 @@ func (n *Node) serve(ctx context.Context, g *errgroup.Group) error {
 	for _, b := range n.listeners.rpc {
 		g.Go(func() error { return s.Serve(ctx, b.listener, n.options(b)) })
 	}
+	if n.opts.App != nil {
+		g.Go(func() error { return s.Index(ctx) })
+	}
 	if ln := n.listeners.metrics; ln != nil {
 		g.Go(func() error { return n.serveMetrics(ctx, ln, s) })
 	}

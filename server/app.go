@@ -6,20 +6,30 @@ import (
 )
 
 // App is an application written in Go and compiled into the node. Build it before New;
-// it must not change afterwards. Its zero value has no endpoints.
+// its endpoints must not change afterwards. Its zero value has none.
 //
 //	app := &server.App{}
 //	app.Handle("POST", "/log", server.ReadWrite, []server.Policy{server.UserCert}, server.Typed(put))
+//
+// What a handler can do beside reading and writing: CheckETag (conditional requests),
+// OnExecuted and OnCommitted (after the local and the global commit), Claims, AboutPast
+// and Past (earlier transactions); NewPolicy makes an authentication policy of its own.
 type App struct {
+	// Indexes are the application's indexing strategies. An App that has some serves one
+	// server.
+	Indexes Indexes
+
 	endpoints []*Route
 }
 
 // Handle adds an endpoint under /app. The path may have templates ("/log/{id}"); auth
-// lists the policies of which one must accept the caller, none asks nobody.
-func (a *App) Handle(method, path string, mode Mode, auth []Policy, h Handler) {
-	a.endpoints = append(a.endpoints, &Route{
-		Frontend: AppFrontend, Method: method, Path: path, Mode: mode, Auth: auth, Handler: h,
-	})
+// lists the policies of which one must accept the caller, none asks nobody. What else a
+// route has (Forwarding, Redirection, Query, ...) can be set in the one that is returned,
+// before New.
+func (a *App) Handle(method, path string, mode Mode, auth []Policy, h Handler) *Route {
+	r := &Route{Frontend: AppFrontend, Method: method, Path: path, Mode: mode, Auth: auth, Handler: h}
+	a.endpoints = append(a.endpoints, r)
+	return r
 }
 
 func (a *App) routes() []*Route {

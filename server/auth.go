@@ -26,6 +26,8 @@ type Caller struct {
 	JWT *Token
 	// COSE is the signed envelope, set by the COSE policies; it is the request's body.
 	COSE *cose.Sign1
+	// Own is what a policy of an application's own found.
+	Own any
 	// All holds the callers that the parts of an all_of policy found, by policy name.
 	All map[string]*Caller
 }
@@ -38,7 +40,8 @@ type Token struct {
 	Header, Payload json.RawMessage
 }
 
-// Policy is one way to authenticate a caller. The set is closed.
+// Policy is one way to authenticate a caller: those of this package, or one that
+// NewPolicy made.
 type Policy interface {
 	// Name is the policy's name, e.g. "user_cert".
 	Name() string
@@ -84,6 +87,34 @@ func (s *Server) authenticate(c *Call, policies []Policy) error {
 		Status: http.StatusUnauthorized, Code: api.InvalidAuthenticationInfo,
 		Message: "Invalid authentication credentials.", Details: details,
 	}
+}
+
+// NewPolicy makes an authentication policy of an application's own. decide returns the
+// caller, to which the policy's name is given, or what Refuse returns; any other error
+// ends the request with its own answer, and no further policy is tried. It runs on each
+// attempt, on the node that executes the request.
+func NewPolicy(name string, decide func(c *Call) (*Caller, error)) Policy {
+	return ownPolicy{name, decide}
+}
+
+// Refuse is what a policy of an application's own returns for a request that it does not
+// accept. challenge, if not empty, is shown in the header www-authenticate.
+func Refuse(reason, challenge string) error { return &refusal{reason: reason, challenge: challenge} }
+
+type ownPolicy struct {
+	name   string
+	decide func(c *Call) (*Caller, error)
+}
+
+func (p ownPolicy) Name() string { return p.name }
+
+func (p ownPolicy) authenticate(_ *Server, c *Call) (*Caller, error) {
+	caller, err := p.decide(c)
+	if err != nil {
+		return nil, err
+	}
+	caller.Policy = p.name
+	return caller, nil
 }
 
 // NoAuth accepts everyone and looks at nothing.

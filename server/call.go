@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -32,6 +33,9 @@ type Call struct {
 	effects  gov.Effects // set by effects()
 	snapshot bool
 	apply    applyWrites
+
+	executed  func(TxID, *Response) error           // OnExecuted
+	committed func(context.Context, *Decided) error // OnCommitted
 }
 
 type applyWrites uint8

@@ -213,6 +213,7 @@ func (s *Server) ServeForwarded(ctx context.Context, f *Forwarded) (*ForwardedAn
 	start := time.Now()
 	out := s.execute(ctx, req)
 	s.observe(req, &out, time.Since(start))
+	s.finish(ctx, req, &out) // an answer that the application holds is held here
 	answer := &ForwardedAnswer{Status: out.res.Status, Header: out.res.Header, Body: out.res.Body, Closing: out.res.closing}
 	if out.id != (TxID{}) {
 		answer.TxID = out.id.String()

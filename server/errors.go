@@ -71,6 +71,10 @@ func (s *Server) fail(ctx context.Context, req *Request, res *Response, err erro
 	if own := (*api.Error)(nil); !errors.As(err, &own) {
 		res.Header = nil
 	}
+	if e.Status == http.StatusNotModified { // has no body
+		res.Status, res.Body = e.Status, nil
+		return
+	}
 	res.setError(e)
 	if v, ok := retryAfter[e.Code]; ok {
 		res.Set(api.HeaderRetryAfter, v)

@@ -22,6 +22,8 @@ type outcome struct {
 	res   Response
 	route *Route // nil where no endpoint was found
 	id    TxID   // the TxID to report, zero: none
+
+	committed func(context.Context, *Decided) error // OnCommitted
 }
 
 // execute runs a request from the choice of its endpoint to the position of its
@@ -90,7 +92,11 @@ func (s *Server) attempt(ctx context.Context, req *Request, out *outcome) (again
 	if !c.applies() {
 		return false, nil
 	}
-	return s.conclude(ctx, c, out)
+	if again, err := s.conclude(ctx, c, out); again || err != nil {
+		return again, err
+	}
+	s.after(ctx, c, out)
+	return false, nil
 }
 
 // confirm makes sure of a read that wants the service's present state that it had it: on
@@ -122,7 +128,9 @@ func (s *Server) conclude(ctx context.Context, c *Call, out *outcome) (again boo
 	case out.route.Mode == ReadOnly:
 		return false, fmt.Errorf("read-only endpoint %s %s wrote", c.Method, c.Route)
 	}
-	id, err := s.node.Submit(ctx, c.Tx, Submission{Claims: c.Claims, Effects: c.effects, Snapshot: c.snapshot})
+	id, err := s.node.Submit(ctx, c.Tx, Submission{
+		Claims: c.Claims, Effects: c.effects, Snapshot: c.snapshot, AwaitCommit: c.committed != nil,
+	})
 	if errors.Is(err, kv.ErrConflict) {
 		return true, nil
 	}
@@ -211,6 +219,7 @@ func (s *Server) respond(ctx context.Context, w http.ResponseWriter, req *Reques
 	s.observe(req, &out, time.Since(start))
 	if out.id != (TxID{}) {
 		out.res.Set(api.HeaderTxID, out.id.String())
+		s.finish(ctx, req, &out)
 		if out.res.Status/100 == 2 {
 			s.prefer(ctx, req, &out)
 		}

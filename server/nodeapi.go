@@ -208,10 +208,6 @@ func (s *Server) getRefreshMetrics(context.Context, *Call) (any, error) {
 	return api.RefreshMetrics{Attempts: i.RefreshAttempts, Successes: i.RefreshSuccesses, Failures: i.RefreshFailures}, nil
 }
 
-// getStrategies lists indexing strategies. There are none: the key-value store keeps
-// its own order, and nothing else is indexed.
-func (s *Server) getStrategies(context.Context, *Call) (any, error) { return []any{}, nil }
-
 func (s *Server) getJSMetrics(_ context.Context, c *Call) (any, error) {
 	o, _, err := tables.RuntimeOption.Get(c.Tx)
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -96,28 +95,18 @@ func (s *Server) prefer(ctx context.Context, req *Request, out *outcome) {
 	if !waits || req.Frontend == NodeFrontend {
 		return
 	}
-	if req.Session.extend != nil {
-		req.Session.extend() // the wait is no slow request
-	}
 	bound := s.cfg.MaxWait
 	if p.bound > 0 && p.bound < bound {
 		bound = p.bound
 	}
 	wait, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
-	start := time.Now()
-	status, err := s.node.Wait(wait, out.id)
-	s.metrics.waits.WithLabelValues(string(status)).Observe(time.Since(start).Seconds())
-	switch {
-	case status == Committed && p.receipt:
-		s.withReceipt(wait, out)
-	case status == Committed:
+	switch status, ok := s.await(wait, req, out, bound); {
+	case !ok:
 	case status == Invalid:
-		fatal(out, api.Errorf(http.StatusInternalServerError, api.TransactionInvalid, "While waiting for TxID %s to commit, it was invalidated", out.id))
-	case errors.Is(err, ErrStopped):
-		fatal(out, api.Errorf(http.StatusServiceUnavailable, api.TransactionPendingOrUnknown, "The node is stopping; TxID %s is %s", out.id, status))
-	default:
-		undecided(out, status)
+		fatal(out, invalidated(out.id))
+	case p.receipt:
+		s.withReceipt(wait, out)
 	}
 }
 

@@ -56,6 +56,7 @@ type Server struct {
 	tables map[Frontend]*routeTable
 	engine *gin.Engine
 
+	indexes  *Indexes // of the application
 	openness struct{ app, gov openness }
 	js       jsHost
 	keys     keyCache
@@ -82,6 +83,9 @@ func New(cfg Config) (*Server, error) {
 		tables:     make(map[Frontend]*routeTable),
 		interfaces: make(map[string]*iface),
 		metrics:    newMetrics(),
+	}
+	if s.indexes = new(Indexes); cfg.App != nil {
+		s.indexes = &cfg.App.Indexes
 	}
 	builtin := map[Frontend][]*Route{
 		AppFrontend:  cfg.App.routes(),
