@@ -1,13 +1,20 @@
 package tests
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"chancery/client"
+	"chancery/kv/writeset"
+	"chancery/ledger"
 )
 
 // TestNativeApp runs the logging application that is compiled into a node, and the one
@@ -47,6 +54,8 @@ func TestNativeApp(t *testing.T) {
 			}
 		}
 	}
+	sameBeyondRecords(t, a, b)
+	nativeOnly(t, a, native)
 	claim := post("/app/log/public", map[string]any{"id": 1, "msg": "claimed", "record_claim": true})
 	claim.Wait = client.ForReceipt
 	resp, err := a.Do(t.Context(), claim)
@@ -60,10 +69,170 @@ func TestNativeApp(t *testing.T) {
 	}
 }
 
+// sameBeyondRecords asks both applications about callers and about the past.
+func sameBeyondRecords(t *testing.T, a, b *client.Client) {
+	for _, r := range []client.Request{
+		{Method: "POST", Path: "/app/log/private/prefix_cert", JSON: object{"id": 3, "msg": "three"}},
+		{Method: "POST", Path: "/app/log/private/admin_only", JSON: object{"id": 3, "msg": "three"}},
+		{Method: "POST", Path: "/app/log/private/raw_text/4", Body: []byte("raw"), ContentType: "text/plain"},
+		{Method: "POST", Path: "/app/log/private/raw_text/4", Body: []byte("raw"), ContentType: "text/html"},
+		{Method: "GET", Path: "/app/log/private?id=4"},
+		{Method: "POST", Path: "/app/log/private?scope=s", JSON: object{"id": 5, "msg": "scoped"}},
+		{Method: "GET", Path: "/app/log/private?id=5"},
+		{Method: "GET", Path: "/app/log/private?id=5&scope=s"},
+		{Method: "GET", Path: "/app/log/private/backup?id=4"},
+		{Method: "GET", Path: "/app/log/private/historical?id=4"},
+	} {
+		if got, want := said(t, a, r), said(t, b, r); got != want {
+			t.Errorf("%s %s %v: in Go %s, in JavaScript %s", r.Method, r.Path, r.JSON, got, want)
+		}
+	}
+	for name, c := range map[string]*client.Client{"Go": a, "JavaScript": b} {
+		write := func(path string, body any) *client.Response {
+			resp, err := c.Do(t.Context(), client.Request{Method: "POST", Path: path, JSON: body, Wait: client.ForCommit})
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			return resp
+		}
+		id := write("/app/log/public", object{"id": 6, "msg": "first", "record_claim": true}).TxID
+		second := write("/app/log/public", object{"id": 6, "msg": "second"}).TxID
+		about := func(path string) string {
+			resp, err := c.Do(t.Context(), client.Request{Path: path, Header: http.Header{"X-Ms-Ccf-Transaction-Id": {id.String()}}, Fetched: true})
+			if err != nil {
+				t.Fatalf("%s: %s: %v", name, path, err)
+			}
+			return string(resp.Body)
+		}
+		if got := about("/app/log/public/historical?id=6"); got != `{"msg":"first"}` {
+			t.Errorf("%s: historical: %s", name, got)
+		}
+		if got := about("/app/log/public/historical_receipt?id=6"); !strings.Contains(got, `"write_set_digest"`) || strings.Contains(got, "claims_digest") {
+			t.Errorf("%s: historical_receipt: %s", name, got)
+		}
+		want := fmt.Sprintf(`{"entries":[{"seqno":%d,"id":6,"msg":"first"},{"seqno":%d,"id":6,"msg":"second"}]}`, id.Seqno, second.Seqno)
+		if got := about(fmt.Sprintf("/app/log/public/historical/range?id=6&from_seqno=%d", id.Seqno)); got != want {
+			t.Errorf("%s: range: %s, want %s", name, got, want)
+		}
+		describes := said(t, c, client.Request{Method: "POST", Path: "/app/multi_auth"})
+		if !strings.HasPrefix(describes, "200 User TLS cert\nThe caller is a user with ID: ") || !strings.Contains(describes, "\nThe caller's user data is: null\nThe caller's cert is:\n-----BEGIN CERTIFICATE-----") {
+			t.Errorf("%s: multi_auth: %s", name, describes)
+		}
+	}
+}
+
+// nativeOnly asks for what CCF's C++ application has and its JavaScript one does not.
+func nativeOnly(t *testing.T, c *client.Client, s *sandbox) {
+	at := func(method, path string, body any, want string, header ...string) *client.Response {
+		t.Helper()
+		h := http.Header{}
+		for i := 0; i+1 < len(header); i += 2 {
+			h.Set(header[i], header[i+1])
+		}
+		r := client.Request{Method: method, Path: "/app" + path, JSON: body, Header: h, Fetched: true}
+		resp, err := c.Do(t.Context(), r)
+		got := said1(t, r, resp, err)
+		if got != want {
+			t.Errorf("%s %s %v %v: %s, want %s", method, path, body, header, got, want)
+		}
+		return resp
+	}
+	sum := sha256.Sum256([]byte("tagged"))
+	tag := hex.EncodeToString(sum[:])
+	if resp := at("POST", "/log/public", object{"id": 20, "msg": "tagged"}, "200 true"); resp.Header.Get("etag") != tag {
+		t.Errorf("ETag %q, want %s", resp.Header.Get("etag"), tag)
+	}
+	at("GET", "/log/public?id=20", nil, `200 {"msg":"tagged"}`, "if-match", `"`+tag+`"`)
+	at("GET", "/log/public?id=20", nil, "412 Resource has changed.", "if-match", `"x"`)
+	at("GET", "/log/public?id=20", nil, "304 ", "if-none-match", `"`+tag+`"`)
+	at("POST", "/log/public", object{"id": 20, "msg": "other"}, "412 Resource has changed.", "if-none-match", "*")
+	at("POST", "/log/public", object{"id": 21, "msg": "new"}, "200 true", "if-none-match", "*")
+	at("POST", "/log/public", object{"id": 20, "msg": "other"}, "400 Invalid If-Match header", "if-match", tag)
+	at("DELETE", "/log/public?id=20", nil, "412 Resource has changed.", "if-match", `"x"`)
+	at("DELETE", "/log/public?id=20", nil, "200 true", "if-match", `"`+tag+`"`)
+
+	at("GET", "/custom_auth", nil, `200 {"age":42,"description":"Your name is Ann and you are 42","name":"Ann"}`, "x-custom-auth-name", "Ann", "x-custom-auth-age", "42")
+	at("GET", "/custom_auth", nil, "401 Invalid authentication credentials.", "x-custom-auth-name", "Ann", "x-custom-auth-age", "15")
+	at("GET", "/custom_auth", nil, "500 Exception: boom", "x-custom-auth-explode", "boom")
+	at("GET", "/log/request_query?a=b&c", nil, "200 a=b&c")
+	at("POST", "/log/private/anonymous", object{"id": 22, "msg": "who"}, "200 true")
+	at("GET", "/log/private?id=22", nil, `200 {"msg":"Anonymous: who"}`)
+
+	for path, status := range map[string]string{"/log/blocking/private": "200 true", "/log/private/optional_commit?wait_for_commit=true": "200 true"} {
+		resp := at("POST", path, object{"id": 23, "msg": "held"}, status)
+		id, err := writeset.ParseTxID(resp.Header.Get("x-ms-ccf-transaction-id"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if last, err := c.Commit(t.Context()); err != nil || last.Seqno < id.Seqno {
+			t.Errorf("%s answered at %v before its commit: %v, %v", path, id, last, err)
+		}
+	}
+	at("GET", "/log/blocking/private?id=23", nil, `200 {"msg":"held"}`)
+	receipt, err := c.Do(t.Context(), client.Request{Method: "POST", Path: "/app/log/blocking/private/receipt", JSON: object{"id": 24, "msg": "receipt"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := ledger.VerifyCOSEReceipt(receipt.Body, s.service()); err != nil || !strings.HasPrefix(got.Proofs[0].Leaf.Evidence, "ce:"+receipt.TxID.String()+":") {
+		t.Errorf("the receipt in the answer: %+v, %v", got, err)
+	}
+	verify := client.Request{Path: "/app/log/public/verify_cose_receipt", Body: receipt.Body, ContentType: "application/cose"}
+	if got := said(t, c, verify); got != "204 " {
+		t.Errorf("verify_cose_receipt: %s", got)
+	}
+	verify.Body = append([]byte{}, receipt.Body...)
+	verify.Body[len(verify.Body)-1] ^= 1
+	if got := said(t, c, verify); !strings.HasPrefix(got, "400 COSE receipt verification failed: ") {
+		t.Errorf("verify_cose_receipt of a damaged one: %s", got)
+	}
+	var v2 struct {
+		Success bool
+		TxID    string `json:"tx_id"`
+	}
+	resp, err := c.Do(t.Context(), client.Request{Method: "POST", Path: "/app/log/private/anonymous/v2", JSON: object{"id": 25, "msg": "v2"}, Wait: client.ForCommit})
+	if err != nil || json.Unmarshal(resp.Body, &v2) != nil || !v2.Success || v2.TxID != resp.TxID.String() {
+		t.Errorf("anonymous/v2: %+v, %v", resp, err)
+	}
+	at("POST", "/log/private/anonymous/v2?fail=true", object{"id": 25, "msg": "v2"}, "500 The answer was asked to fail")
+	at("GET", fmt.Sprintf("/log/private/historical/sparse?id=25&seqnos=%d,1", resp.TxID.Seqno), nil, fmt.Sprintf(`200 {"entries":[{"seqno":%d,"id":25,"msg":"v2"}]}`, resp.TxID.Seqno))
+	at("GET", "/log/private/historical/sparse?id=25&seqnos=x", nil, "400 Unable to parse 'x' as a seqno")
+	served, err := c.COSEReceiptBytes(t.Context(), resp.TxID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at("GET", "/log/public/cose_receipt", nil, "200 "+string(served), "x-ms-ccf-transaction-id", resp.TxID.String())
+
+	at("GET", "/log/private/committed?id=26", nil, "412 ")
+	at("POST", "/log/private/install_committed_index", nil, "200 ")
+	at("POST", "/log/private/install_committed_index", nil, "412 ")
+	at("POST", "/log/private", object{"id": 26, "msg": "indexed"}, "200 true")
+	until(t, "the record is in the index", func() bool {
+		return said(t, c, client.Request{Path: "/app/log/private/committed?id=26"}) == `200 {"msg":"indexed"}`
+	})
+	at("DELETE", "/log/private?id=26", nil, "200 true")
+	until(t, "the record is out of the index", func() bool {
+		return strings.HasPrefix(said(t, c, client.Request{Path: "/app/log/private/committed?id=26"}), "400 No such record: 26.")
+	})
+	shown := said(t, c, client.Request{Path: "/node/index/strategies"})
+	for _, name := range []string{"SeqnosByKey records", "SeqnosByKey public:records", "CommittedRecords records"} {
+		if !strings.Contains(shown, fmt.Sprintf(`"name":%q`, name)) {
+			t.Errorf("no strategy %s in %s", name, shown)
+		}
+	}
+	at("POST", "/log/private/uninstall_committed_index", nil, "200 ")
+	at("POST", "/log/private/uninstall_committed_index", nil, "412 ")
+}
+
 // said is an answer's status and body.
 func said(t *testing.T, c *client.Client, r client.Request) string {
 	t.Helper()
 	resp, err := c.Do(t.Context(), r)
+	return said1(t, r, resp, err)
+}
+
+// said1 is said of an answer that is there.
+func said1(t *testing.T, r client.Request, resp *client.Response, err error) string {
+	t.Helper()
 	var refused *client.Error
 	switch {
 	case err == nil:
