@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 
 	"chancery/internal/durable"
 )
@@ -33,4 +34,21 @@ func CommittedThrough(fsys durable.FS, dir string) (uint64, error) {
 		through = f.name.last
 	}
 	return through, nil
+}
+
+// ReadChunk streams the entries first to last of a closed chunk's file, comparing
+// entries and positions table; its name does not count. It ends with the first error, a
+// *CorruptError or of the disk.
+func ReadChunk(fsys durable.FS, path string, first, last uint64) iter.Seq2[*Entry, error] {
+	return func(yield func(*Entry, error) bool) {
+		err := scanEntries(fsys, path, chunkName{first: first, last: last, committed: true}, func(e *Entry, _ int64) error {
+			if !yield(e, nil) {
+				return errStop
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, errStop) {
+			yield(nil, err)
+		}
+	}
 }

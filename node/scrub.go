@@ -95,16 +95,38 @@ func (s *scrubber) chunk(ctx context.Context, r *raftfsm.Replica, c ledger.Chunk
 		return nil // the next round will tell
 	}
 	name := filepath.Base(c.Path)
+	if err != nil {
+		news := s.note(name, true)
+		if news {
+			s.n.log.Error("a ledger chunk is damaged; a good copy is looked for on other nodes", "file", name, "err", err)
+		}
+		healed := s.n.heal(ctx, r, c)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if healed != nil && news {
+			s.n.log.Warn("a damaged ledger chunk stays; put a good copy in its place (chancery ledger fetch gets one)", "file", name, "err", healed)
+		}
+		if healed != nil {
+			return nil
+		}
+		s.n.log.Info("a damaged ledger chunk is replaced by another node's copy", "file", name)
+	}
+	s.note(name, false)
+	return nil
+}
+
+// note says whether a chunk is damaged, and returns whether that is news.
+func (s *scrubber) note(name string, bad bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case err == nil:
-		delete(s.bad, name)
-	case !s.bad[name]:
+	news := s.bad[name] != bad
+	if bad {
 		s.bad[name] = true
-		s.n.log.Error("a ledger chunk is damaged; put a good copy in its place (chancery ledger fetch gets one from another node)", "file", name, "err", err)
+	} else {
+		delete(s.bad, name)
 	}
-	return nil
+	return news
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

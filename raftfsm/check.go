@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"chancery/internal/durable"
 	"chancery/ledger"
 )
 
@@ -34,6 +35,25 @@ func (r *Replica) CheckSpan(ctx context.Context, first, last uint64, each func(b
 		if e.ID.Seqno == last {
 			return nil
 		}
+	}
+	return nil
+}
+
+// CheckFile reads a closed chunk's file, from wherever it came, and compares each entry
+// with the tree. Errors as CheckSpan's.
+func (r *Replica) CheckFile(ctx context.Context, fsys durable.FS, path string, first, last uint64) error {
+	pages, next := r.index.pages(), first
+	for e, err := range ledger.ReadChunk(fsys, path, first, last) {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err == nil {
+			err = r.checkEntry(e, pages)
+		}
+		if err != nil {
+			return fmt.Errorf("entry %d: %w", next, err)
+		}
+		next++
 	}
 	return nil
 }

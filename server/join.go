@@ -48,9 +48,9 @@ func (s *Server) postJoin(ctx context.Context, c *Call) (any, error) {
 	if !readyForMembers(info.State) {
 		return nil, api.Errorf(http.StatusInternalServerError, api.InternalError, "Target node should be part of network to accept new nodes.")
 	}
-	if seqno, err := in.StartupSeqno.Int64(); err == nil && seqno >= 0 && uint64(seqno) < info.StartupSeqno {
+	if seqno, err := in.StartupSeqno.Int64(); err == nil && seqno >= 0 && uint64(seqno) < info.InitIndex {
 		return nil, api.Errorf(http.StatusBadRequest, api.StartupSeqnoIsOld,
-			"Node requested to join from seqno %d which is older than this node startup seqno %d. A snapshot at least as recent as %d must be used instead.", seqno, info.StartupSeqno, info.StartupSeqno)
+			"Node requested to join from seqno %d which is older than this node startup seqno %d. A snapshot at least as recent as %d must be used instead.", seqno, info.InitIndex, info.InitIndex)
 	}
 	if _, ok, err := tables.ServiceInfo.Get(c.Tx); err != nil || !ok {
 		return nil, api.Errorf(http.StatusInternalServerError, api.InternalError, "No service is available to accept new node.")
