@@ -31,6 +31,9 @@ type Config struct {
 	// ServerName, if set, is expected in node certificates in place of the host
 	// that was dialled: for nodes behind a forwarded port.
 	ServerName string
+	// Attest, where not nil, has each node prove on what it runs before anything is
+	// sent to it. Requests to one that does not end with ErrNotAttested.
+	Attest *Attestation
 	// Retry bounds repetition; the zero value stands for its defaults.
 	Retry Retry
 	// AnswerTimeout bounds the time in which one node answers; 0 stands for 60 s, which is
@@ -130,7 +133,7 @@ func (c *Client) transport() *http.Transport {
 		// Shown whatever authorities the node names: it names none.
 		conf.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return own, nil }
 	}
-	return &http.Transport{
+	t := &http.Transport{
 		TLSClientConfig:     conf,
 		DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,
 		TLSHandshakeTimeout: dialTimeout,
@@ -139,6 +142,10 @@ func (c *Client) transport() *http.Transport {
 		IdleConnTimeout:     idleTimeout,
 		DisableCompression:  true,
 	}
+	if c.cfg.Attest != nil {
+		t.DialTLSContext = c.attestedDial(t)
+	}
+	return t
 }
 
 type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)

@@ -144,7 +144,7 @@ func (c *Client) mayRepeat(r *Request, err error) bool {
 		return c.again(r, e)
 	}
 	switch {
-	case errors.Is(err, ErrSessionLost), errors.Is(err, ErrBadAnswer),
+	case errors.Is(err, ErrSessionLost), errors.Is(err, ErrBadAnswer), errors.Is(err, ErrNotAttested),
 		errors.Is(err, ErrOutcomeUnknown), errors.Is(err, errRequest):
 		return false
 	case errors.Is(err, ErrUnreachable):

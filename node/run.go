@@ -339,7 +339,7 @@ func (n *Node) serve(ctx context.Context, g *errgroup.Group) error {
 		return err
 	}
 	s, err := server.New(server.Config{
-		Node: n, App: n.opts.App, Log: n.log, Version: n.opts.Version, Now: n.opts.Now,
+		Node: n, App: n.opts.App, Log: n.log, Version: n.opts.Version, Platform: platformVirtual, Now: n.opts.Now,
 		MaxUncommitted:   uint64(n.cfg.Consensus.MaxUncommittedTxCount),
 		RespondCommitted: n.cfg.Chancery.Respond == config.RespondCommitted,
 		NodeInterfaces:   interfaces,

@@ -141,6 +141,9 @@ func serviceConfig(c config.ServiceConfiguration) (tables.Config, error) {
 	return out, nil
 }
 
+// platformVirtual is the platform of every node so far.
+const platformVirtual = "virtual"
+
 // attest makes the node's evidence and what governance will trust because of it.
 func (n *Node) attest(ctx context.Context) (gov.Attested, tables.QuoteInfo, error) {
 	if n.cfg.Chancery.Production {

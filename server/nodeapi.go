@@ -86,7 +86,7 @@ func (s *Server) getState(_ context.Context, c *Call) (any, error) {
 const ccfVersion = "ccf-7.0.2"
 
 func (s *Server) getVersion(context.Context, *Call) (any, error) {
-	return api.Version{CCFVersion: ccfVersion, QuickJSVersion: "none (goja)", ChanceryVersion: s.cfg.Version}, nil
+	return api.Version{CCFVersion: ccfVersion, QuickJSVersion: "none (goja)", ChanceryVersion: s.cfg.Version, Platform: s.cfg.Platform}, nil
 }
 
 func (s *Server) getNetwork(_ context.Context, c *Call) (any, error) {

@@ -28,6 +28,8 @@ type Config struct {
 	Log *slog.Logger
 	// Version is the release shown by /node/version beside CCF's.
 	Version string
+	// Platform is what the node runs on, shown by /node/version: "virtual".
+	Platform string
 	// MaxUncommitted is CCF's consensus.max_uncommitted_tx_count; 0: no bound.
 	MaxUncommitted uint64
 	// RespondCommitted makes a committed answer the default ("respond": "committed");

@@ -266,6 +266,7 @@ func TestREADME(t *testing.T) {
 		}
 	}
 	s.status(m[1])
+	s.attestation()
 	certificate := s.sh("cat workspace/sandbox_common/service_cert.pem")
 	for name, end := range map[string]func(){"Ctrl-C": s.interrupt, "kill -9": s.kill} {
 		end()
@@ -319,6 +320,28 @@ func (s *sandbox) status(tx string) {
 		got.Platform != "Insecure_Virtual" || got.Version.Chancery == "" || got.Version.CCF != "ccf-7.0.2" ||
 		got.Node.Expires.Before(soon) || got.Service.Expires.Before(soon) {
 		s.t.Errorf("after %s: %s", tx, out)
+	}
+}
+
+// attestation runs the commands of docs/attestation.md, and asks for what the node does
+// not attest to.
+func (s *sandbox) attestation() {
+	s.t.Helper()
+	out := s.sh(shellBlocks(s.t, "../docs/attestation.md", 1)[0])
+	for _, want := range []string{
+		`"platform":"virtual"`, "format          Insecure_Virtual", "ok    key: the evidence is about the key of this connection",
+		"ok    host data: ", "ok    key: the evidence is about the key that the file names", "proves nothing: the platform is virtual", "service      Open",
+	} {
+		if !strings.Contains(out, want) {
+			s.t.Errorf("docs/attestation.md: no %q in:\n%s", want, out)
+		}
+	}
+	out = s.sh(`sed 's/"hostData":\["[0-9a-f]*"\]/"hostData":["'$(printf '00%.0s' {1..32})'"]/' policy.json > other.json
+for c in "attest verify --policy other.json" "status --attest other.json"; do
+	code=0; bin/chancery $c || code=$?; echo "exit code $code"
+done`)
+	if n := strings.Count(out, "exit code 5"); n != 2 || !strings.Contains(out, "FAIL  host data") || !strings.Contains(out, "the node is not attested") {
+		s.t.Errorf("against another policy:\n%s", out)
 	}
 }
 

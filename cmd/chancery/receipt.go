@@ -117,18 +117,23 @@ func verifyReceipt(s streams, data []byte, service *x509.Certificate, want []led
 
 // report prints each step of a verification, and its outcome.
 func report(s streams, steps []ledger.Check, outcome error) error {
-	for _, step := range steps {
-		if step.Err != nil {
-			fmt.Fprintf(s.out, "FAIL  %s\n", step.Name)
-			continue
-		}
-		fmt.Fprintf(s.out, "ok    %s: %s\n", step.Name, step.Detail)
+	for _, c := range steps {
+		step(s, c)
 	}
 	if outcome != nil {
 		return unverified{outcome}
 	}
 	fmt.Fprintln(s.out, "the receipt is good")
 	return nil
+}
+
+// step prints one step of a verification.
+func step(s streams, c ledger.Check) {
+	if c.Err != nil {
+		fmt.Fprintf(s.out, "FAIL  %s\n", c.Name)
+		return
+	}
+	fmt.Fprintf(s.out, "ok    %s: %s\n", c.Name, c.Detail)
 }
 
 // readReceipt reads a file, or standard input for "-".

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"chancery/attest/platform"
 	"chancery/client"
 	"chancery/internal/supervise"
 )
@@ -21,6 +22,7 @@ type target struct {
 	urls                        []string // of all nodes that are known
 	cert, key                   string
 	role                        string // name of the identity taken from the workspace
+	policy                      string // what the nodes must attest to; "" asks for nothing
 }
 
 func (t *target) flags(c *cobra.Command) {
@@ -32,6 +34,7 @@ func (t *target) flags(c *cobra.Command) {
 	c.Flags().StringVar(&t.serviceCert, "service-cert", "", "the service's certificate, PEM")
 	c.Flags().StringVar(&t.cert, "cert", "", "your certificate, PEM")
 	c.Flags().StringVar(&t.key, "key", "", "your private key, PEM")
+	c.Flags().StringVar(&t.policy, "attest", "", "what each node must attest to before anything is sent to it: a file like the answer of /gov/service/join-policy")
 }
 
 // fill completes what was not given on the command line.
@@ -72,6 +75,13 @@ func (t *target) connect() (*client.Client, error) {
 		return nil, err
 	}
 	cfg := client.Config{URLs: t.urls, Service: service}
+	policy, err := readPolicy(t.policy)
+	if err != nil {
+		return nil, err
+	}
+	if policy != nil {
+		cfg.Attest = &client.Attestation{Verifier: platform.Verifier{}, Policy: policy}
+	}
 	if t.cert != "" {
 		own, err := tls.LoadX509KeyPair(t.cert, t.key)
 		if err != nil {

@@ -19,6 +19,7 @@ type Version struct {
 	QuickJSVersion  string `json:"quickjs_version"`
 	Unsafe          bool   `json:"unsafe"`
 	ChanceryVersion string `json:"chancery_version,omitempty"`
+	Platform        string `json:"platform,omitempty"`
 }
 
 // Network is the answer of GET /node/network.

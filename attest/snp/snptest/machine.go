@@ -12,6 +12,7 @@ import (
 	"encoding/asn1"
 	"encoding/binary"
 	"encoding/hex"
+	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"math/big"
@@ -227,3 +228,25 @@ func authorityCertificate(name string, serial int64) *x509.Certificate {
 
 // Measurement is what the machine's report says of its code, in hex.
 func Measurement(m *Machine) string { return hex.EncodeToString(m.Report.Measurement[:]) }
+
+// Allow is a policy, as JSON, that trusts what the machine says now.
+func Allow(t testing.TB, m *Machine) []byte {
+	t.Helper()
+	p := &attest.JoinPolicy{}
+	product, err := m.Report.CPU().Product()
+	if err != nil {
+		t.Fatal(err)
+	}
+	least, err := attest.DecodeTCB(product, m.Report.ReportedTCB.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.SNP.HostData = map[string]string{hex.EncodeToString(m.Report.HostData[:]): ""}
+	p.SNP.Measurements = []string{Measurement(m)}
+	p.SNP.TCBVersions = map[string]attest.TCBVersion{m.Report.CPU().ID(): least}
+	out, err := json.Marshal(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}

@@ -1,0 +1,310 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"chancery/attest"
+	"chancery/attest/platform"
+	"chancery/attest/snp"
+	"chancery/client"
+	"chancery/ledger"
+	"chancery/server/api"
+)
+
+func newAttest(s streams) *cobra.Command {
+	return group("attest", "Evidence of what a node runs on", newAttestShow(s), newAttestVerify(s))
+}
+
+// evidenceSource is where a command finds evidence: a file, or a node.
+type evidenceSource struct{ target target }
+
+func (e *evidenceSource) flags(c *cobra.Command) {
+	e.target.flags(c)
+}
+
+// source is one node's evidence, and the key that it must be about.
+type source struct {
+	quote api.Quote
+	// key is the SHA-256 of the node's public key, and proven says that a connection has
+	// shown it; otherwise it is the node id that stands with the evidence.
+	key    [32]byte
+	proven bool
+}
+
+// read returns the evidence in a file, or without one that of the node.
+func (e *evidenceSource) read(ctx context.Context, args []string) ([]source, error) {
+	if len(args) == 1 {
+		return readQuotes(args[0])
+	}
+	service, err := e.target.connect()
+	if err != nil {
+		return nil, err
+	}
+	defer service.Close()
+	q, key, err := service.Quote(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("asking %s for its evidence: %w", e.target.url, err)
+	}
+	return []source{{quote: *q, key: key, proven: true}}, nil
+}
+
+// maxQuotes bounds a file of evidence, in bytes.
+const maxQuotes = 16 << 20
+
+// readQuotes reads the answer of /node/quotes/self, or of one of its siblings.
+func readQuotes(name string) ([]source, error) {
+	in := os.Stdin
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, fileError(name, err)
+		}
+		defer f.Close()
+		in = f
+	}
+	text, err := io.ReadAll(io.LimitReader(in, maxQuotes))
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", name, err)
+	}
+	var file struct {
+		api.Quote
+		Quotes       []api.Quote `json:"quotes"`
+		Attestations []api.Quote `json:"attestations"`
+	}
+	if err := json.Unmarshal(text, &file); err != nil {
+		return nil, unverified{fmt.Errorf("%s is not the answer of /node/quotes/self: %w", name, err)}
+	}
+	quotes := append(file.Quotes, file.Attestations...)
+	if file.Raw != "" {
+		quotes = append(quotes, file.Quote)
+	}
+	if len(quotes) == 0 {
+		return nil, unverified{fmt.Errorf("%s holds no evidence: it is not the answer of /node/quotes/self", name)}
+	}
+	out := make([]source, len(quotes))
+	for i, q := range quotes {
+		out[i].quote = q
+		key, err := hex.DecodeString(q.NodeID)
+		if err != nil || len(key) != 32 {
+			return nil, unverified{fmt.Errorf("%s: the node id %.80q is not 64 hex digits", name, q.NodeID)}
+		}
+		copy(out[i].key[:], key)
+	}
+	return out, nil
+}
+
+func newAttestShow(s streams) *cobra.Command {
+	var from evidenceSource
+	c := &cobra.Command{
+		Use:   "show [FILE]",
+		Short: "Show what evidence says, without verifying it",
+		Long: `Shows evidence field by field: that in FILE, the answer of /node/quotes/self or
+/node/quotes (- for standard input), or that of a node. Nothing of it is verified.`,
+		Example: "  chancery attest show --url https://127.0.0.1:8000 --service-cert service_cert.pem",
+		Args:    between("FILE", 0, 1),
+		RunE: func(c *cobra.Command, args []string) error {
+			all, err := from.read(c.Context(), args)
+			if err != nil {
+				return err
+			}
+			for _, q := range all {
+				if err := showEvidence(s, q.quote); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+	from.flags(c)
+	return c
+}
+
+func showEvidence(s streams, q api.Quote) error {
+	e, err := client.Evidence(&q)
+	if err != nil {
+		return unverified{err}
+	}
+	line := func(label, format string, args ...any) {
+		fmt.Fprintf(s.out, "%-16s"+format+"\n", append([]any{label}, args...)...)
+	}
+	line("node", "%s", q.NodeID)
+	line("format", "%s", e.Format)
+	switch e.Format {
+	case attest.FormatVirtual:
+		line("quote", "%s", e.Quote)
+	case attest.FormatSNP:
+		r, err := snp.ParseReport(e.Quote)
+		if err != nil {
+			return unverified{err}
+		}
+		line("version", "%d", r.Version)
+		line("processor", "CPUID %s", r.CPU().ID())
+		line("chip", "%x", r.ChipID)
+		line("measurement", "%x", r.Measurement)
+		line("host data", "%x", r.HostData)
+		line("report data", "%x", r.ReportData)
+		line("guest version", "%d", r.GuestSVN)
+		line("guest policy", "debug %t, migration %t, SMT %t, single socket %t, ABI %d.%d", r.Debug(), r.Migration(), r.SMT(), r.SingleSocket(), r.ABIMajor, r.ABIMinor)
+		line("VMPL", "%d", r.VMPL)
+		line("TCB", "reported %s, running %s, committed %s, at launch %s", r.ReportedTCB, r.PlatformVersion, r.CommittedTCB, r.LaunchTCB)
+		line("id key", "%x", r.IDKeyDigest)
+		line("author key", "%x", r.AuthorKeyDigest)
+	default:
+		line("quote", "%d bytes", len(e.Quote))
+	}
+	line("endorsements", "%d bytes", len(e.Endorsements))
+	line("UVM endorsement", "%d bytes", len(e.UVMEndorsements))
+	return nil
+}
+
+func newAttestVerify(s streams) *cobra.Command {
+	var from evidenceSource
+	var policy string
+	var lists []string
+	c := &cobra.Command{
+		Use:   "verify [FILE]",
+		Short: "Verify evidence, and say what each check found",
+		Long: `Verifies evidence offline, up to AMD's roots: that in FILE, the answer of
+/node/quotes/self or /node/quotes (- for standard input), or that of the node at --url,
+whose connection then proves the key that the evidence must be about.
+
+--policy names a file like the answer of /gov/service/join-policy. Take it from whom you
+trust, not from the service that is judged. Without it only the evidence itself is
+verified, and what it claims is left to you to compare.
+
+--crl names AMD's lists of revoked certificates, from
+https://kdsintf.amd.com/vcek/v1/Milan/crl and its siblings.`,
+		Example: "  chancery attest verify --url https://127.0.0.1:8000 --service-cert service_cert.pem --policy policy.json",
+		Args:    between("FILE", 0, 1),
+		RunE: func(c *cobra.Command, args []string) error {
+			v := platform.Verifier{}
+			for _, name := range lists {
+				list, err := readRevocations(name)
+				if err != nil {
+					return err
+				}
+				v.SNP.Revocations = append(v.SNP.Revocations, list)
+			}
+			trust, err := readPolicy(policy)
+			if err != nil {
+				return err
+			}
+			all, err := from.read(c.Context(), args)
+			if err != nil {
+				return err
+			}
+			return verifyEvidence(s, v, trust, all)
+		},
+	}
+	from.flags(c)
+	c.Flags().StringVar(&policy, "policy", "", "what to trust: a file like the answer of /gov/service/join-policy")
+	c.Flags().StringArrayVar(&lists, "crl", nil, "AMD's list of revoked certificates, DER or PEM")
+	return c
+}
+
+// verifyEvidence explains the verification of each node's evidence; one that fails does
+// not keep the others from being looked at.
+func verifyEvidence(s streams, v attest.Explainer, policy attest.Policy, all []source) error {
+	var failed []error
+	for _, q := range all {
+		if len(all) > 1 {
+			fmt.Fprintf(s.out, "node %s\n", q.quote.NodeID)
+		}
+		claims, err := verifyOne(s, v, policy, q)
+		switch {
+		case err != nil:
+			failed = append(failed, err)
+		case claims.Format == attest.FormatVirtual:
+			fmt.Fprintln(s.out, "the evidence is well-formed, and proves nothing: the platform is virtual")
+		case policy == nil:
+			fmt.Fprintf(s.out, "the evidence is genuine; without --policy these are for you to compare:\n  host data %x\n  measurement %s\n", claims.HostData, claims.Measurement)
+			if claims.UVM != nil {
+				fmt.Fprintf(s.out, "  endorsed by %s, feed %s, version %d\n", claims.UVM.DID, claims.UVM.Feed, claims.UVM.SVN)
+			}
+		default:
+			fmt.Fprintln(s.out, "the evidence is genuine, and what it claims is trusted")
+		}
+	}
+	if failed != nil {
+		return unverified{errors.Join(failed...)}
+	}
+	return nil
+}
+
+func verifyOne(s streams, v attest.Explainer, policy attest.Policy, q source) (attest.Claims, error) {
+	e, err := client.Evidence(&q.quote)
+	if err != nil {
+		return attest.Claims{}, err
+	}
+	claims, findings := v.Explain(e)
+	if attest.Failed(findings) == nil && policy != nil {
+		findings = append(findings, claims.Judge(policy)...)
+	} else if attest.Failed(findings) == nil && claims.UVMError != nil {
+		findings = append(findings, attest.Finding{Check: "UVM endorsement", Err: claims.UVMError})
+	}
+	if attest.Failed(findings) == nil {
+		findings = append(findings, keyFinding(claims, q))
+	}
+	for _, f := range findings {
+		step(s, ledger.Check{Name: f.Check, Detail: f.Says, Err: f.Err})
+	}
+	return claims, attest.Failed(findings)
+}
+
+// keyFinding says whether the evidence is about the node's key.
+func keyFinding(claims attest.Claims, q source) attest.Finding {
+	f := attest.Finding{Check: "key", Says: "the evidence is about the key that the file names as the node's"}
+	if q.proven {
+		f.Says = "the evidence is about the key of this connection"
+	}
+	if claims.ReportData != q.key {
+		f.Err = fmt.Errorf("%w: report data %x, want %x", attest.ErrReportData, claims.ReportData, q.key)
+	}
+	return f
+}
+
+// readPolicy reads a policy; nil for no file.
+func readPolicy(name string) (attest.Policy, error) {
+	if name == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fileError(name, err)
+	}
+	p, err := attest.ParseJoinPolicy(text)
+	if err != nil {
+		return nil, usagef("%s: %w", name, err)
+	}
+	return p, nil
+}
+
+func readRevocations(name string) (*x509.RevocationList, error) {
+	der, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fileError(name, err)
+	}
+	if bytes.HasPrefix(der, []byte("-----")) {
+		block, _ := pem.Decode(der)
+		if block == nil {
+			return nil, usagef("%s is no list of revoked certificates", name)
+		}
+		der = block.Bytes
+	}
+	list, err := x509.ParseRevocationList(der)
+	if err != nil {
+		return nil, usagef("%s is no list of revoked certificates: %w", name, err)
+	}
+	return list, nil
+}
