@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"strings"
-	"unicode/utf8"
 
 	"chancery/gov"
 	"chancery/kv"
@@ -96,77 +94,6 @@ func (r *Request) Get(name string) string { return r.Header.Get(name) }
 // DecodeJSON decodes the body into v. Errors are answered with 400 InvalidInput: a body
 // that is not JSON, nests more than 64 levels, or does not fit v.
 func (r *Request) DecodeJSON(v any) error { return decodeJSON(r.Body, v) }
-
-// maxJSONDepth is CCF's bound on the nesting of JSON documents.
-const maxJSONDepth = 64
-
-func decodeJSON(body []byte, v any) error {
-	if err := checkJSON(body); err != nil {
-		return err
-	}
-	if err := json.Unmarshal(body, v); err != nil {
-		return api.Errorf(http.StatusBadRequest, api.InvalidInput, "%s", err)
-	}
-	return nil
-}
-
-// checkJSON checks that body is one JSON document of bounded depth. The message for
-// a document that ends or begins wrongly has the form that CCF's clients know.
-func checkJSON(body []byte) error {
-	depth, inString, escaped := 0, false, false
-	for _, b := range body {
-		switch {
-		case escaped:
-			escaped = false
-		case inString:
-			escaped = b == '\\'
-			inString = b != '"'
-		case b == '"':
-			inString = true
-		case b == '[' || b == '{':
-			if depth++; depth > maxJSONDepth {
-				return api.Errorf(http.StatusBadRequest, api.InvalidInput, "JSON nests more than %d levels", maxJSONDepth)
-			}
-		case b == ']' || b == '}':
-			depth--
-		}
-	}
-	if json.Valid(body) {
-		return nil
-	}
-	return api.Errorf(http.StatusBadRequest, api.InvalidInput, "%s", describeJSONError(body))
-}
-
-// describeJSONError words a syntax error as CCF's JSON parser does, as far as the
-// position and the kind go.
-func describeJSONError(body []byte) string {
-	const form = "[json.exception.parse_error.101] parse error at line %d, column %d: syntax error while parsing value - %s"
-	trimmed := bytes.TrimLeft(body, " \t\r\n")
-	if len(trimmed) == 0 {
-		line, column := position(body, len(body))
-		return fmt.Sprintf(form, line, column+1, "unexpected end of input; expected '[', '{', or a literal")
-	}
-	var at int
-	err := json.Unmarshal(body, new(json.RawMessage))
-	if se, ok := err.(*json.SyntaxError); ok {
-		at = int(se.Offset)
-	}
-	if at >= len(body) && strings.Contains(err.Error(), "unexpected end") {
-		line, column := position(body, len(body))
-		return fmt.Sprintf(form, line, column+1, "unexpected end of input")
-	}
-	at = max(at, 1)
-	line, column := position(body, at)
-	start := bytes.LastIndexAny(body[:at-1], " \t\r\n,:[]{}") + 1
-	last := strings.ToValidUTF8(string(body[start:at]), string(utf8.RuneError))
-	return fmt.Sprintf(form, line, column, "invalid literal; last read: '"+last+"'")
-}
-
-// position returns line and column, from 1, of the byte before offset.
-func position(body []byte, offset int) (line, column int) {
-	before := body[:offset]
-	return 1 + bytes.Count(before, []byte{'\n'}), offset - (bytes.LastIndexByte(before, '\n') + 1)
-}
 
 // Response is an answer in the making. Its zero value is "200, no body".
 type Response struct {
