@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
 
 	"github.com/cbergoon/merkletree"
 
@@ -59,23 +60,25 @@ func treeOver(leaves []Digest) (*merkletree.MerkleTree, error) {
 	return merkletree.NewTreeWithOptions(contents, merkletree.WithRFC6962())
 }
 
-// salter derives the salts of a snapshot's private keys.
+// salter derives the salts of a snapshot's private keys. Not safe for concurrent use.
 type salter struct {
-	key   []byte
+	mac   hash.Hash
 	seqno uint64
+	buf   []byte
 }
 
-func newSalter(s *Secret, seqno uint64) salter {
+func newSalter(s *Secret, seqno uint64) *salter {
 	mac := hmac.New(sha256.New, s.Key())
 	mac.Write([]byte("chancery snapshot salt"))
-	return salter{key: mac.Sum(nil), seqno: seqno}
+	return &salter{mac: hmac.New(sha256.New, mac.Sum(nil)), seqno: seqno}
 }
 
-func (s salter) salt(name string, key []byte) []byte {
-	mac := hmac.New(sha256.New, s.key)
-	mac.Write(binary.LittleEndian.AppendUint64(nil, s.seqno))
-	mac.Write(appendSized(appendSized(nil, []byte(name)), key))
-	return mac.Sum(nil)
+func (s *salter) salt(name string, key []byte) []byte {
+	s.mac.Reset()
+	s.buf = binary.LittleEndian.AppendUint64(s.buf[:0], s.seqno)
+	s.buf = appendSized(appendSized(s.buf, []byte(name)), key)
+	s.mac.Write(s.buf)
+	return s.mac.Sum(nil)
 }
 
 func appendSized(b, data []byte) []byte {
@@ -133,13 +136,12 @@ func domainTree(maps []SnapshotMap, salts *salter) (*merkletree.MerkleTree, erro
 // force at its seqno.
 func RootsOf(secret *Secret, s *SnapshotState) (SnapshotRoots, error) {
 	roots := SnapshotRoots{Version: s.Seqno}
-	salts := newSalter(secret, s.Seqno)
 	public, err := domainTree(s.Public, nil)
 	if err != nil || public == nil {
 		return roots, errors.Join(errors.New("the snapshot has no public map"), err)
 	}
 	roots.Public = hex.EncodeToString(public.MerkleRoot())
-	private, err := domainTree(s.Private, &salts)
+	private, err := domainTree(s.Private, newSalter(secret, s.Seqno))
 	if err != nil {
 		return roots, err
 	}
@@ -191,8 +193,7 @@ func ProveKey(s *Snapshot, evidence *Entry, secret *Secret, name string, key []b
 		if secret == nil {
 			return nil, errors.New("proving a private key takes the ledger secret")
 		}
-		of := newSalter(secret, s.Seqno)
-		maps, salts = s.Private, &of
+		maps, salts = s.Private, newSalter(secret, s.Seqno)
 	}
 	p := &SnapshotProof{Map: name, Evidence: evidence.Raw, Receipt: s.Receipt, Keys: uint64(len(m.Entries))}
 	if err := p.proveIn(m, salts, key); err != nil {

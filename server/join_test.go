@@ -247,3 +247,18 @@ func FuzzJoin(f *testing.F) {
 		}
 	})
 }
+
+// TestJoinStartup: a node that began with a snapshot and has the ledger before it takes
+// a joiner that has nothing; one whose ledger begins with the snapshot does not.
+func TestJoinStartup(t *testing.T) {
+	s := newJoinService(t)
+	s.node.info.StartupSeqno = 50
+	if a := newJoiner(t, 1000).ask(t, s, nil); a.StatusCode != 200 {
+		t.Errorf("with the whole ledger: %d %s", a.StatusCode, a.body)
+	}
+	s.node.info.InitIndex = 50
+	a := newJoiner(t, 2000).ask(t, s, nil)
+	if code, _ := errorOf(t, a); a.StatusCode != 400 || api.Code(code) != api.StartupSeqnoIsOld {
+		t.Errorf("with the ledger from 50 on: %d %s", a.StatusCode, a.body)
+	}
+}
