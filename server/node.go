@@ -92,6 +92,9 @@ type Node interface {
 	// NetworkInfo returns what a trusted node is given to take part, without its
 	// endorsed certificate: the service's key and the ledger secrets of the committed history.
 	NetworkInfo() (*api.NetworkInfo, error)
+	// SignStatement signs a payload with the node's own key, as a COSE_Sign1 under the
+	// given content type, and returns with it the public key in PEM.
+	SignStatement(contentType string, payload []byte) (statement []byte, public string, err error)
 	// Files returns the ledger chunks and snapshots that may be downloaded.
 	Files() Files
 }

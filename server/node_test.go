@@ -219,6 +219,10 @@ func (n *memNode) NetworkInfo() (*api.NetworkInfo, error) {
 	return &api.NetworkInfo{Identity: api.NetworkIdentity{PrivateKey: "the service's key"}}, nil
 }
 
+func (n *memNode) SignStatement(contentType string, payload []byte) ([]byte, string, error) {
+	return []byte(contentType + string(payload)), "the node's key", nil
+}
+
 func (n *memNode) Files() Files { return n.files }
 
 // memEffects is a carrier that only answers with the time and an empty root.

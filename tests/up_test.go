@@ -331,6 +331,7 @@ func (s *sandbox) attestation() {
 	for _, want := range []string{
 		`"platform":"virtual"`, "format          Insecure_Virtual", "ok    key: the evidence is about the key of this connection",
 		"ok    host data: ", "ok    key: the evidence is about the key that the file names", "proves nothing: the platform is virtual", "service      Open",
+		"ok    statement: about your nonce", "ok    key: the evidence is about the key that signed the statement",
 	} {
 		if !strings.Contains(out, want) {
 			s.t.Errorf("docs/attestation.md: no %q in:\n%s", want, out)

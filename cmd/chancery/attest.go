@@ -40,6 +40,7 @@ type source struct {
 	// shown it; otherwise it is the node id that stands with the evidence.
 	key    [32]byte
 	proven bool
+	signed *api.NodeAttestation // where the evidence came with a statement
 }
 
 // read returns the evidence in a file, or without one that of the node.
@@ -81,6 +82,7 @@ func readQuotes(name string) ([]source, error) {
 		api.Quote
 		Quotes       []api.Quote `json:"quotes"`
 		Attestations []api.Quote `json:"attestations"`
+		api.NodeAttestation
 	}
 	if err := json.Unmarshal(text, &file); err != nil {
 		return nil, unverified{fmt.Errorf("%s is not the answer of /node/quotes/self: %w", name, err)}
@@ -88,6 +90,9 @@ func readQuotes(name string) ([]source, error) {
 	quotes := append(file.Quotes, file.Attestations...)
 	if file.Raw != "" {
 		quotes = append(quotes, file.Quote)
+	}
+	if file.Statement != "" {
+		quotes = []api.Quote{file.NodeAttestation.Attestation}
 	}
 	if len(quotes) == 0 {
 		return nil, unverified{fmt.Errorf("%s holds no evidence: it is not the answer of /node/quotes/self", name)}
@@ -100,6 +105,9 @@ func readQuotes(name string) ([]source, error) {
 			return nil, unverified{fmt.Errorf("%s: the node id %.80q is not 64 hex digits", name, q.NodeID)}
 		}
 		copy(out[i].key[:], key)
+		if file.Statement != "" {
+			out[i].signed = &file.NodeAttestation
+		}
 	}
 	return out, nil
 }
@@ -170,14 +178,16 @@ func showEvidence(s streams, q api.Quote) error {
 
 func newAttestVerify(s streams) *cobra.Command {
 	var from evidenceSource
-	var policy string
+	var policy, nonce string
 	var lists []string
 	c := &cobra.Command{
 		Use:   "verify [FILE]",
 		Short: "Verify evidence, and say what each check found",
 		Long: `Verifies evidence offline, up to AMD's roots: that in FILE, the answer of
-/node/quotes/self or /node/quotes (- for standard input), or that of the node at --url,
-whose connection then proves the key that the evidence must be about.
+/node/quotes/self, /node/quotes or POST /node/attestation (- for standard input), or that
+of the node at --url, whose connection then proves the key that the evidence must be about.
+
+--nonce is what /node/attestation was asked with: the node's statement must be about it.
 
 --policy names a file like the answer of /gov/service/join-policy. Take it from whom you
 trust, not from the service that is judged. Without it only the evidence itself is
@@ -204,24 +214,25 @@ https://kdsintf.amd.com/vcek/v1/Milan/crl and its siblings.`,
 			if err != nil {
 				return err
 			}
-			return verifyEvidence(s, v, trust, all)
+			return verifyEvidence(s, v, trust, nonce, all)
 		},
 	}
 	from.flags(c)
 	c.Flags().StringVar(&policy, "policy", "", "what to trust: a file like the answer of /gov/service/join-policy")
+	c.Flags().StringVar(&nonce, "nonce", "", "what /node/attestation was asked with, base64")
 	c.Flags().StringArrayVar(&lists, "crl", nil, "AMD's list of revoked certificates, DER or PEM")
 	return c
 }
 
 // verifyEvidence explains the verification of each node's evidence; one that fails does
 // not keep the others from being looked at.
-func verifyEvidence(s streams, v attest.Explainer, policy attest.Policy, all []source) error {
+func verifyEvidence(s streams, v attest.Explainer, policy attest.Policy, nonce string, all []source) error {
 	var failed []error
 	for _, q := range all {
 		if len(all) > 1 {
 			fmt.Fprintf(s.out, "node %s\n", q.quote.NodeID)
 		}
-		claims, err := verifyOne(s, v, policy, q)
+		claims, err := verifyOne(s, v, policy, nonce, q)
 		switch {
 		case err != nil:
 			failed = append(failed, err)
@@ -242,7 +253,7 @@ func verifyEvidence(s streams, v attest.Explainer, policy attest.Policy, all []s
 	return nil
 }
 
-func verifyOne(s streams, v attest.Explainer, policy attest.Policy, q source) (attest.Claims, error) {
+func verifyOne(s streams, v attest.Explainer, policy attest.Policy, nonce string, q source) (attest.Claims, error) {
 	e, err := client.Evidence(&q.quote)
 	if err != nil {
 		return attest.Claims{}, err
@@ -253,6 +264,9 @@ func verifyOne(s streams, v attest.Explainer, policy attest.Policy, q source) (a
 	} else if attest.Failed(findings) == nil && claims.UVMError != nil {
 		findings = append(findings, attest.Finding{Check: "UVM endorsement", Err: claims.UVMError})
 	}
+	if attest.Failed(findings) == nil && (q.signed != nil || nonce != "") {
+		findings = append(findings, statementFinding(&q, nonce))
+	}
 	if attest.Failed(findings) == nil {
 		findings = append(findings, keyFinding(claims, q))
 	}
@@ -262,11 +276,37 @@ func verifyOne(s streams, v attest.Explainer, policy attest.Policy, q source) (a
 	return claims, attest.Failed(findings)
 }
 
+// statementFinding verifies a node's statement; the evidence must be about the key that
+// signed it.
+func statementFinding(q *source, nonce string) attest.Finding {
+	f := attest.Finding{Check: "statement"}
+	if q.signed == nil {
+		f.Err = errors.New("there is no statement: --nonce is for answers of POST /node/attestation")
+		return f
+	}
+	stated, key, err := client.CheckStatement(q.signed)
+	switch {
+	case err != nil:
+		f.Err = err
+	case nonce == "":
+		f.Says = fmt.Sprintf("about the nonce %s; without --nonce it is for you to compare", stated.Nonce)
+	case stated.Nonce != nonce:
+		f.Err = fmt.Errorf("the statement is about the nonce %s", stated.Nonce)
+	default:
+		f.Says = "about your nonce, for the service whose certificate has the SHA-256 " + stated.ServiceCertificate
+	}
+	q.key, q.proven = key, false
+	return f
+}
+
 // keyFinding says whether the evidence is about the node's key.
 func keyFinding(claims attest.Claims, q source) attest.Finding {
 	f := attest.Finding{Check: "key", Says: "the evidence is about the key that the file names as the node's"}
-	if q.proven {
+	switch {
+	case q.proven:
 		f.Says = "the evidence is about the key of this connection"
+	case q.signed != nil:
+		f.Says = "the evidence is about the key that signed the statement"
 	}
 	if claims.ReportData != q.key {
 		f.Err = fmt.Errorf("%w: report data %x, want %x", attest.ErrReportData, claims.ReportData, q.key)

@@ -71,7 +71,7 @@ func TestAttestVerify(t *testing.T) {
 			t.Fatal(err)
 		}
 		var out bytes.Buffer
-		err = verifyEvidence(streams{out: &out}, platform.Verifier{SNP: m.Verifier()}, c.policy, all)
+		err = verifyEvidence(streams{out: &out}, platform.Verifier{SNP: m.Verifier()}, c.policy, "", all)
 		if !strings.HasSuffix(out.String(), c.ends) || (err == nil) != (c.fails == "") || err != nil && !strings.Contains(err.Error(), c.fails) {
 			t.Errorf("%s: %v\n%s", c.name, err, &out)
 		}
@@ -98,7 +98,9 @@ func TestAttestFiles(t *testing.T) {
 	for name, text := range map[string]string{
 		"empty": "", "object": "{}", "words": "evidence", "list": "[]", "short": `{"raw":"AA==","format":"AMD_SEV_SNP_v1","node_id":"00"}`,
 		"base64": `{"raw":"?","format":"AMD_SEV_SNP_v1","node_id":"` + strings.Repeat("00", 32) + `"}`,
-		"sgx":    `{"raw":"AA==","format":"OE_SGX_v1","node_id":"` + strings.Repeat("00", 32) + `"}`,
+		"virtual": `{"raw":"` + base64.StdEncoding.EncodeToString([]byte(`{"host_data":"`+strings.Repeat("00", 32)+`","measurement":"m","report_data":"`+strings.Repeat("A", 43)+`="}`)) +
+			`","format":"Insecure_Virtual","node_id":"` + strings.Repeat("00", 32) + `"}`,
+		"sgx": `{"raw":"AA==","format":"OE_SGX_v1","node_id":"` + strings.Repeat("00", 32) + `"}`,
 	} {
 		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -110,9 +112,9 @@ func TestAttestFiles(t *testing.T) {
 	}{
 		{"verify empty", exitUnverified}, {"verify object", exitUnverified}, {"verify words", exitUnverified}, {"verify list", exitUnverified},
 		{"verify short", exitUnverified}, {"verify base64", exitUnverified}, {"verify sgx", exitUnverified}, {"show base64", exitUnverified},
-		{"show sgx", exitDone}, {"show empty", exitUnverified}, {"verify nowhere", exitUsage}, {"show nowhere", exitUsage}, {"verify a b", exitUsage},
+		{"verify virtual", exitDone}, {"show sgx", exitDone}, {"show empty", exitUnverified}, {"verify nowhere", exitUsage}, {"show nowhere", exitUsage}, {"verify a b", exitUsage},
 		{"verify sgx --policy words", exitUsage}, {"verify sgx --policy object", exitUsage}, {"verify sgx --policy nowhere", exitUsage},
-		{"verify sgx --crl words", exitUsage}, {"verify sgx --crl nowhere", exitUsage}, {"verify --workspace nowhere", exitUsage},
+		{"verify virtual --nonce AA==", exitUnverified}, {"verify sgx --crl words", exitUsage}, {"verify sgx --crl nowhere", exitUsage}, {"verify --workspace nowhere", exitUsage},
 	} {
 		var out bytes.Buffer
 		if code := execute(t.Context(), append([]string{"attest"}, strings.Fields(c.args)...), streams{out: &out, err: &out}); code != c.code {

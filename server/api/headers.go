@@ -33,6 +33,8 @@ const (
 	TypeJS     = "text/javascript"
 	TypeCOSE   = "application/cose"
 	TypeBinary = "application/octet-stream"
+	// TypeAttestation is the content type in the header of an AttestationStatement.
+	TypeAttestation = "application/vnd.chancery.attestation+json"
 )
 
 // Values of the www-authenticate header.

@@ -58,6 +58,29 @@ type Quote struct {
 	UVMEndorsements *string `json:"uvm_endorsements,omitempty"`
 }
 
+// AttestationRequest is the body of POST /node/attestation.
+type AttestationRequest struct {
+	Nonce string `json:"nonce"` // 16 to 64 bytes, base64
+}
+
+// NodeAttestation is its answer.
+type NodeAttestation struct {
+	Attestation Quote `json:"attestation"`
+	// PublicKey is the node's, PEM: the evidence is about it.
+	PublicKey string `json:"public_key"`
+	// Statement is a COSE_Sign1, base64, signed with that key, over the JSON of an
+	// AttestationStatement. Its content type (label 3) is TypeAttestation.
+	Statement string `json:"statement"`
+}
+
+// AttestationStatement is what a node signs for who asked.
+type AttestationStatement struct {
+	NodeID string `json:"node_id"`
+	Nonce  string `json:"nonce"` // of the request
+	// ServiceCertificate is the SHA-256, hex, of the service's certificate in DER.
+	ServiceCertificate string `json:"service_certificate_sha256"`
+}
+
 // Quotes is the answer of GET /node/quotes.
 type Quotes struct {
 	Quotes []Quote `json:"quotes"`
