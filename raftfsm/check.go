@@ -75,5 +75,5 @@ func (r *Replica) checkEntry(e *ledger.Entry, p *pages) error {
 	}
 	level, i, root := r.tree.Cover(e.ID.Seqno)
 	r.mu.Unlock()
-	return r.judge(e, p, p.covers(e.ID.Seqno, e.Leaf(), level, i, root))
+	return r.judge(e, p.covers(e.ID.Seqno, e.Leaf(), level, i, root))
 }

@@ -45,8 +45,9 @@ func (r *Replica) entry(seqno uint64, p *pages) (*ledger.Entry, error) {
 }
 
 // judge says what is damaged when an old entry does not lead to the tree in memory: the
-// entry, when the index has another leaf for it and leads there, or else the index.
-func (r *Replica) judge(e *ledger.Entry, p *pages, err error) error {
+// entry, when the index has another leaf for it and leads there, or else the index. Pages
+// that were read before the index grew may be what is old; the index is read again.
+func (r *Replica) judge(e *ledger.Entry, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -54,12 +55,15 @@ func (r *Replica) judge(e *ledger.Entry, p *pages, err error) error {
 		return err
 	}
 	r.mu.Lock()
-	_, inIndex := r.indexedLeaf(e.ID.Seqno)
+	leaf, notThere := r.indexedLeaf(e.ID.Seqno)
 	r.mu.Unlock()
-	if inIndex == nil {
+	switch {
+	case notThere != nil:
+		return r.indexing(err)
+	case leaf != e.Leaf():
 		return errTampered
 	}
-	return r.indexing(err)
+	return nil
 }
 
 // indexing has the index made anew, and says so; or why that is not possible.

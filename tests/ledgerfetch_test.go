@@ -38,8 +38,11 @@ func TestLedgerFetch(t *testing.T) {
 	write(1, 8)
 	until(t, "a chunk is closed", func() bool { return len(chunks(own)) > 1 })
 	const fetch = "bin/chancery ledger fetch mirror"
-	if out := s.sh(fetch); !strings.Contains(out, "is good") {
-		t.Errorf("fetching: %s", out)
+	out := s.sh(shellBlocks(t, "../docs/audit.md", 1)[0])
+	for _, text := range []string{"chunks fetched", "the ledger is good", "2.1 ", "the snapshot is good", "the proof is good"} {
+		if !strings.Contains(out, text) {
+			t.Errorf("the commands of docs/audit.md do not print %q:\n%s", text, out)
+		}
 	}
 	have := len(chunks(copies))
 	write(8, 30)
@@ -95,7 +98,7 @@ func TestLedgerFetch(t *testing.T) {
 	if err := os.WriteFile(bad, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	out := s.sh(fetch + " 2>&1 || test $? = 5")
+	out = s.sh(fetch + " 2>&1 || test $? = 5")
 	if _, err := os.Stat(filepath.Join(copies, filepath.Base(bad)+".ignored")); err != nil || !strings.Contains(out, filepath.Base(bad)) {
 		t.Errorf("of a damaged chunk: %v\n%s", err, out)
 	}
