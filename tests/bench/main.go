@@ -1,7 +1,7 @@
 // Command bench measures services on loopback and prints one table.
 //
-// It starts release builds with `chancery up` (the logging sample in JavaScript, and
-// the one that is compiled in), drives them from this second process over TLS 1.3 and
+// It starts release builds with `chancery up` (the logging sample in JavaScript, the one
+// that is compiled in, and an application of its own in JavaScript), drives them from this second process over TLS 1.3 and
 // HTTP/1.1 with keep-alive, and puts the same load, in the same run, on an empty gin
 // handler behind the same TLS configuration. A row is void where this client used more
 // than 45 % of the cores. Nothing leaves the loopback interface; every load is bounded
@@ -48,8 +48,14 @@ func run(chancery, native string, b *bench) (err error) {
 	if b.native, err = b.startService("native", chancery, "--node", native); err != nil {
 		return err
 	}
+	if err := b.startApp(chancery); err != nil {
+		return err
+	}
 	if b.empty, err = b.startEmpty(); err != nil {
 		return err
 	}
-	return b.measure()
+	if err := b.measure(); err != nil {
+		return err
+	}
+	return b.printJS(chancery)
 }

@@ -23,6 +23,7 @@ type bench struct {
 	rows, conns       string // what to measure
 	dir               string
 	js, native, empty *target
+	app               *target // the bench's own application
 	stops             []func()
 }
 
