@@ -22,6 +22,8 @@ var leaks = map[string][2]string{
 	"ccf replaced":       {`globalThis.ccf = 1; return {}`, `return {body: typeof ccf === "object"}`},
 	"ccf function":       {`try { ccf.strToBuf.leak = 1 } catch {} return {}`, `return {body: ccf.strToBuf.leak === undefined}`},
 	"crypto":             {`ccf.crypto.leak = 1; return {}`, `return {body: ccf.crypto.leak === undefined}`},
+	"chancery":           {`ccf.chancery.leak = 1; ccf.chancery.kv.range = 2; return {}`, `return {body: ccf.chancery.leak === undefined && typeof ccf.chancery.kv.range === "function"}`},
+	"chancery function":  {`try { ccf.chancery.kv.keys.leak = 1 } catch {} return {}`, `return {body: ccf.chancery.kv.keys.leak === undefined}`},
 	"console":            {`console.log.leak = 1; return {}`, `return {body: console.log.leak === undefined}`},
 	"handle":             {`try { Object.getPrototypeOf(ccf.kv.a).leak = 1 } catch {} return {}`, `return {body: ccf.kv.a.leak === undefined}`},
 	"Object.prototype":   {`try { Object.prototype.leak = 1 } catch {} return {}`, `return {body: ({}).leak === undefined}`},

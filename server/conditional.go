@@ -51,7 +51,7 @@ func matches(field, etag string) (bool, error) {
 			return false, api.Errorf(http.StatusBadRequest, api.InvalidHeaderValue, "Invalid If-Match header")
 		}
 		found = found || tag == etag
-		after = strings.TrimLeft(strings.TrimPrefix(after, ","), " \t")
+		after = strings.TrimLeft(strings.TrimPrefix(after, ","), " \t\n\v\f\r")
 		if after == "" {
 			return found, nil
 		}

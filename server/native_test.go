@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -295,4 +296,54 @@ func TestIndexes(t *testing.T) {
 	if !app.Indexes.Uninstall(late.Name()) || app.Indexes.Uninstall(late.Name()) {
 		t.Error("not uninstalled once")
 	}
+}
+
+// TestOnCommittedForwarded: an answer that another node waits for is held here, by the
+// primary, and is what the application makes of it.
+func TestOnCommittedForwarded(t *testing.T) {
+	s := nativeService(t)
+	s.node.auto = false
+	done := make(chan *ForwardedAnswer, 1)
+	go func() {
+		a, err := s.ServeForwarded(t.Context(), &Forwarded{Method: "PUT", URL: "/app/receipt", Interface: "primary"})
+		if err != nil {
+			t.Error(err)
+		}
+		done <- a
+	}()
+	for s.node.Position().Head.Seqno < 3 {
+	}
+	select {
+	case a := <-done:
+		t.Fatalf("the answer came before the commit: %+v", a)
+	default:
+	}
+	s.node.sign()
+	if a := <-done; a == nil || a.Status != 200 || string(a.Body) != "\xd2" || a.TxID != "2.3" {
+		t.Errorf("got %+v", a)
+	}
+}
+
+// FuzzMatches compares with the expression that CCF's parser is made of.
+func FuzzMatches(f *testing.F) {
+	for _, seed := range []string{`*`, `"tag"`, `"a", "tag"`, `"a" "tag"`, `"tag",`, `"tag`, `tag`, ``, `"",`, `W/"tag"`, `"a",,"b"`, "\"a\",\t\"b\""} {
+		f.Add(seed)
+	}
+	one := regexp.MustCompile(`^"([^"]+)",?[ \t\n\v\f\r]*`)
+	f.Fuzz(func(t *testing.T, field string) {
+		want, valid := field == "*", field != ""
+		for rest := field; field != "*" && rest != ""; {
+			m := one.FindStringSubmatch(rest)
+			if m == nil {
+				valid = false
+				break
+			}
+			want = want || m[1] == "tag"
+			rest = rest[len(m[0]):]
+		}
+		got, err := matches(field, "tag")
+		if (err == nil) != valid || valid && got != want {
+			t.Errorf("%q: %v, %v; want %v, valid %v", field, got, err, want, valid)
+		}
+	})
 }
