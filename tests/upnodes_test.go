@@ -1,17 +1,21 @@
 package tests
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"chancery/client"
+	"chancery/kv/writeset"
 	"chancery/server/api"
 )
 
@@ -36,17 +40,10 @@ func TestUpNodes(t *testing.T) {
 	trusted := s.trusted(c, 3)
 	s.record(c, 1)
 
-	pid := s.primaryHome(trusted).pid(t)
+	pid := s.primaryPID()
 	must(t, syscall.Kill(pid, syscall.SIGKILL))
 	s.awaitEnd(pid)
-	eventually(t, "the dead node is replaced", func() error {
-		for id := range s.trusted(s.anyNode(), 3) {
-			if !trusted[id] {
-				return nil
-			}
-		}
-		return errors.New("the nodes are the same")
-	})
+	s.replaced(trusted)
 	s.record(s.anyNode(), 2)
 	s.holdsRecords(1, 2)
 	s.interrupt()
@@ -123,33 +120,6 @@ func (s *sandbox) trusted(c *client.Client, n int) map[string]bool {
 	return ids
 }
 
-// homeDir is a node's working directory.
-type homeDir string
-
-func (h homeDir) pid(t *testing.T) int {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join(string(h), "node.pid"))
-	must(t, err)
-	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	must(t, err)
-	return pid
-}
-
-// primaryHome finds the directory of the node that leads.
-func (s *sandbox) primaryHome(ids map[string]bool) homeDir {
-	s.t.Helper()
-	for k := range len(ids) {
-		c := s.clientOf([]string{fmt.Sprintf("https://127.0.0.%d:%s", k+1, s.port)}, s.user())
-		_, err := c.Do(s.t.Context(), client.Request{Path: "/node/primary"})
-		c.Close()
-		if err == nil {
-			return homeDir(filepath.Join(s.dir, "workspace", fmt.Sprint("sandbox_", k)))
-		}
-	}
-	s.t.Fatalf("none of %v leads", ids)
-	return ""
-}
-
 func (s *sandbox) record(c *client.Client, id int) {
 	s.t.Helper()
 	eventually(s.t, "a write", func() error {
@@ -193,4 +163,139 @@ func (s *sandbox) checkLedgers() {
 	for _, dir := range found {
 		s.sh("bin/chancery ledger verify " + dir)
 	}
+}
+
+// TestFaultUpNodes kills the primary of `chancery up --nodes 3` again and again under
+// writers; each time it is replaced unattended. Nothing that was acknowledged as
+// committed is lost at any node.
+func TestFaultUpNodes(t *testing.T) {
+	if os.Getenv("CHANCERY_KILLS") == "" {
+		t.Skip("a long run: set CHANCERY_KILLS")
+	}
+	s := newSandbox(t)
+	s.up("--nodes", "3")
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("up says:\n%s", s.out.buf.String())
+			logs, _ := filepath.Glob(filepath.Join(s.dir, "workspace", "sandbox_*", "out"))
+			for _, file := range logs {
+				text, _ := os.ReadFile(file)
+				lines := strings.Split(string(text), "\n")
+				t.Logf("%s:\n%s", file, strings.Join(lines[max(0, len(lines)-40):], "\n"))
+			}
+		}
+	})
+	h := &history{committed: map[int]writeset.TxID{}, executed: map[int]writeset.TxID{}}
+	ctx, cancel := context.WithCancel(t.Context())
+	var writers sync.WaitGroup
+	for range 8 {
+		c := s.anyNode()
+		writers.Go(func() { h.write(ctx, c, true) })
+	}
+	for round := range min(max(kills(t)/20, 2), 5) { // up gives up on nodes that end more often
+		ids := s.trusted(s.anyNode(), 3)
+		h.await(t, len(h.snapshot().committed)+50)
+		pid := s.primaryPID()
+		must(t, syscall.Kill(pid, syscall.SIGKILL))
+		s.awaitEnd(pid)
+		s.replaced(ids)
+		t.Logf("round %d: %d writes acknowledged as committed", round, len(h.snapshot().committed))
+	}
+	h.await(t, len(h.snapshot().committed)+50)
+	cancel()
+	writers.Wait()
+	seen := map[writeset.TxID]int{}
+	for id, tx := range h.committed {
+		if other, twice := seen[tx]; twice {
+			t.Errorf("records %d and %d are both %v", id, other, tx)
+		}
+		seen[tx] = id
+	}
+	for k := range 3 {
+		c := s.clientOf([]string{fmt.Sprintf("https://127.0.0.%d:%s", k+1, s.port)}, s.user())
+		for id, tx := range h.committed {
+			eventually(t, fmt.Sprintf("record %d, committed at %v, at node %d", id, tx, k), func() error {
+				status, err := c.Status(t.Context(), tx)
+				if err != nil || status != client.Committed {
+					return fmt.Errorf("%s, %w", status, err)
+				}
+				resp, err := c.Do(t.Context(), client.Request{Path: fmt.Sprint("/app/log/private?id=", id)})
+				if err == nil && string(resp.Body) != fmt.Sprintf(`{"msg":"message %d"}`, id) {
+					err = fmt.Errorf("got %s", resp.Body)
+				}
+				return err
+			})
+		}
+		c.Close()
+	}
+	s.interrupt()
+	s.checkLedgers()
+}
+
+// replaced waits until a node that was not there before is trusted, and all have a vote:
+// only then does the service survive another loss.
+func (s *sandbox) replaced(before map[string]bool) {
+	s.t.Helper()
+	eventually(s.t, "the dead node is replaced", func() error {
+		fresh := false
+		for id := range s.trusted(s.anyNode(), 3) {
+			fresh = fresh || !before[id]
+		}
+		if !fresh {
+			return errors.New("the nodes are the same")
+		}
+		for k := range 3 {
+			c := s.clientOf([]string{fmt.Sprintf("https://127.0.0.%d:%s", k+1, s.port)}, s.user())
+			defer c.Close()
+			var consensus struct {
+				Details struct {
+					Learners map[string]uint64 `json:"learners"`
+				} `json:"details"`
+			}
+			if err := c.Get(s.t.Context(), "/node/consensus", nil, &consensus); err != nil {
+				return err
+			}
+			if len(consensus.Details.Learners) > 0 {
+				return errors.New("one has no vote yet")
+			}
+		}
+		return nil
+	})
+}
+
+// primaryPID is the process of the node that leads.
+func (s *sandbox) primaryPID() int {
+	s.t.Helper()
+	var pid int
+	eventually(s.t, "somebody leads", func() error {
+		for k := range 3 {
+			place := fmt.Sprintf("127.0.0.%d:%s", k+1, s.port)
+			c := s.clientOf([]string{"https://" + place}, s.user())
+			_, err := c.Do(s.t.Context(), client.Request{Path: "/node/primary"})
+			c.Close()
+			if err != nil {
+				continue
+			}
+			homes, err := filepath.Glob(filepath.Join(s.dir, "workspace", "sandbox_*", "config.json"))
+			if err != nil {
+				return err
+			}
+			slices.Reverse(homes)
+			for _, file := range homes { // the newest node of the place
+				text, err := os.ReadFile(file)
+				if err != nil {
+					return err
+				}
+				id, err := os.ReadFile(filepath.Join(filepath.Dir(file), "node.pid"))
+				if err != nil || !strings.Contains(string(text), `"bind_address": "`+place+`"`) {
+					continue
+				}
+				if pid, err = strconv.Atoi(strings.TrimSpace(string(id))); err == nil && running(pid) {
+					return nil
+				}
+			}
+		}
+		return errors.New("nobody does")
+	})
+	return pid
 }
