@@ -52,6 +52,8 @@ type Node struct {
 	peers     *raftfsm.Peers
 	forwarder *forwarder
 
+	snp snpPlatform
+
 	// identity is the service certificate by which peers are judged while the tables
 	// hold none; nil on Resume.
 	identity *x509.Certificate
@@ -273,4 +275,6 @@ type Options struct {
 	// FS is the disk, Now the clock; nil for the real ones.
 	FS  durable.FS
 	Now func() time.Time
+
+	snp snpPlatform // nil functions and roots stand for the real ones
 }

@@ -13,8 +13,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"chancery/attest/platform"
-	"chancery/attest/snp"
+	"chancery/attest/snp/guest"
 	"chancery/internal/durable"
 	"chancery/internal/nodelog"
 	"chancery/kv"
@@ -49,6 +48,9 @@ func open(ctx context.Context, cfg *config.Config, o Options) (_ *Node, err erro
 	n := &Node{
 		cfg: cfg, opts: o, store: kv.NewStore(), committed: make(chan struct{}, 1),
 		led: make(chan struct{}), opened: make(chan struct{}),
+	}
+	if n.snp = o.snp; n.snp.open == nil {
+		n.snp.open = guest.Open
 	}
 	n.log = nodelog.Context(o.Log, n.logged)
 	n.disk = newDisk(cfg.SlowIOLoggingThreshold, o.Now, n.log)
@@ -339,11 +341,11 @@ func (n *Node) serve(ctx context.Context, g *errgroup.Group) error {
 		return err
 	}
 	s, err := server.New(server.Config{
-		Node: n, App: n.opts.App, Log: n.log, Version: n.opts.Version, Platform: platformVirtual, Now: n.opts.Now,
+		Node: n, App: n.opts.App, Log: n.log, Version: n.opts.Version, Platform: string(n.cfg.Chancery.Platform), Now: n.opts.Now,
 		MaxUncommitted:   uint64(n.cfg.Consensus.MaxUncommittedTxCount),
 		RespondCommitted: n.cfg.Chancery.Respond == config.RespondCommitted,
 		NodeInterfaces:   interfaces,
-		Verifier:         platform.Verifier{SNP: snp.Verifier{Now: n.opts.Now}, Production: n.cfg.Chancery.Production},
+		Verifier:         n.verifier(),
 		SignMode:         string(n.cfg.Chancery.LedgerSignMode),
 	})
 	if err != nil {

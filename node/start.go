@@ -2,14 +2,11 @@ package node
 
 import (
 	"context"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
 
-	"chancery/attest"
-	"chancery/attest/virtual"
 	"chancery/gov"
 	"chancery/gov/tables"
 	"chancery/internal/identity"
@@ -139,32 +136,6 @@ func serviceConfig(c config.ServiceConfiguration) (tables.Config, error) {
 	}
 	out.RecoveryThreshold = uint64(c.RecoveryThreshold) // 0 in the file means: as many as there are
 	return out, nil
-}
-
-// platformVirtual is the platform of every node so far.
-const platformVirtual = "virtual"
-
-// attest makes the node's evidence and what governance will trust because of it.
-func (n *Node) attest(ctx context.Context) (gov.Attested, tables.QuoteInfo, error) {
-	if n.cfg.Chancery.Production {
-		return gov.Attested{}, tables.QuoteInfo{}, fmt.Errorf("%w, and the virtual platform is for development", errProduction)
-	}
-	host, err := virtual.BinaryDigest()
-	if err != nil {
-		return gov.Attested{}, tables.QuoteInfo{}, fmt.Errorf("measuring the running binary: %w", err)
-	}
-	digest, err := identity.KeyDigest(n.keys.node.Public())
-	if err != nil {
-		return gov.Attested{}, tables.QuoteInfo{}, err
-	}
-	var issuer attest.Issuer = virtual.NewIssuer(host)
-	evidence, err := issuer.Issue(ctx, digest)
-	if err != nil {
-		return gov.Attested{}, tables.QuoteInfo{}, fmt.Errorf("attesting the node: %w", err)
-	}
-	n.log.Info("the platform is virtual: it protects nothing from the host, and is for development only")
-	return gov.Attested{Measurement: []byte(virtual.Measurement), HostData: hex.EncodeToString(host[:])},
-		tables.QuoteInfo{Format: string(evidence.Format), Quote: evidence.Quote, Endorsements: evidence.Endorsements}, nil
 }
 
 // members reads the files of the initial members.

@@ -28,7 +28,7 @@ type Config struct {
 	Log *slog.Logger
 	// Version is the release shown by /node/version beside CCF's.
 	Version string
-	// Platform is what the node runs on, shown by /node/version: "virtual".
+	// Platform is what the node runs on, shown by /node/version: "virtual" or "snp".
 	Platform string
 	// MaxUncommitted is CCF's consensus.max_uncommitted_tx_count; 0: no bound.
 	MaxUncommitted uint64

@@ -25,7 +25,7 @@ var levels = map[string]int{
 	"server/api": 0, "gov/constitution": 0, "attest": 0, "node/config": 0, "samples": 0,
 	"kv": 1, "internal/identity": 1, "ledger": 1, "internal/durable/memfs": 1,
 	"attest/virtual": 1, "attest/snp": 1, "attest/uvm": 1,
-	"gov/tables": 2, "js": 2, "raftfsm": 2, "attest/platform": 2, "attest/snp/snptest": 2,
+	"gov/tables": 2, "js": 2, "raftfsm": 2, "attest/platform": 2, "attest/snp/snptest": 2, "attest/snp/guest": 2,
 	"gov": 3, "internal/apptest": 3,
 	"server": 4, "client": 4,
 	"node": 5, "internal/supervise": 5,

@@ -14,6 +14,9 @@ type Chancery struct {
 	// LedgerSignMode says which signatures the ledger carries: Dual, CoseAllowDualJoin or
 	// CoseOnly.
 	LedgerSignMode LedgerSignMode `json:"ledger_sign_mode"`
+	// Platform is what the node attests to: virtual, which proves nothing, or snp (AMD
+	// SEV-SNP). A node that is set to snp never falls back to virtual.
+	Platform Platform `json:"platform"`
 	// Production refuses everything that is for development: the virtual platform, the
 	// command Resume, a key file, fsync "never".
 	Production bool `json:"production"`
@@ -40,5 +43,5 @@ type Metrics struct {
 }
 
 func (c *Chancery) setDefaults() {
-	*c = Chancery{Respond: RespondExecuted, Fsync: FsyncSignature, LedgerSignMode: SignDual, JWTFetchTimeout: 10 * time.Second, ScrubRate: MB}
+	*c = Chancery{Respond: RespondExecuted, Platform: PlatformVirtual, Fsync: FsyncSignature, LedgerSignMode: SignDual, JWTFetchTimeout: 10 * time.Second, ScrubRate: MB}
 }

@@ -161,6 +161,18 @@ const (
 // Enum lists the values.
 func (Respond) Enum() []string { return []string{"executed", "committed"} }
 
+// Platform is what a node runs on, and attests to.
+type Platform string
+
+// The platforms.
+const (
+	PlatformVirtual Platform = "virtual"
+	PlatformSNP     Platform = "snp"
+)
+
+// Enum lists the values.
+func (Platform) Enum() []string { return []string{"virtual", "snp"} }
+
 // Fsync is which records are flushed.
 type Fsync string
 

@@ -194,8 +194,14 @@ func (c *Chancery) validate(p *problems, command CommandType) {
 	if command == CommandResume && c.KeyFile == "" {
 		p.add("chancery.key_file", "is missing: Resume takes the node's keys from it")
 	}
+	if c.Platform == PlatformSNP && c.KeyFile != "" {
+		p.add("chancery.key_file", "holds keys in the clear and is for the virtual platform alone")
+	}
 	if !c.Production {
 		return
+	}
+	if c.Platform == PlatformVirtual {
+		p.add("chancery.platform", "virtual proves nothing and is refused where chancery.production is true")
 	}
 	if command == CommandResume {
 		p.add("command.type", "Resume is for development and refused where chancery.production is true")

@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
@@ -249,4 +250,28 @@ func Allow(t testing.TB, m *Machine) []byte {
 		t.Fatal(err)
 	}
 	return out
+}
+
+// GetRawQuote makes the machine a guest's device, whose host gives no certificates.
+func (m *Machine) GetRawQuote(reportData [64]byte) ([]byte, error) {
+	r := m.Report
+	r.ReportData = reportData
+	return m.Sign(&r)
+}
+
+// Bundle is the content of a file of endorsements of the machine, as Azure's hosts give it.
+func (m *Machine) Bundle(t testing.TB) []byte {
+	t.Helper()
+	chain, err := m.Endorsements()
+	if err != nil {
+		t.Fatal(err)
+	}
+	vcek, rest := pem.Decode(chain)
+	text, err := json.Marshal(map[string]string{
+		"vcekCert": string(pem.EncodeToMemory(vcek)), "certificateChain": string(rest), "tcbm": m.Report.ReportedTCB.String(), "cacheControl": "0",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []byte(base64.StdEncoding.EncodeToString(text))
 }
