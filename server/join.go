@@ -133,7 +133,11 @@ func (s *Server) newJoiner(ctx context.Context, c *Call, in *joinBody, peer *Pee
 	}
 	status, err := gov.AddNode(ctx, c.Tx, c.govEffects(), s.cfg.Verifier, r)
 	if err != nil {
-		return nil, joinRefusal(err)
+		refused := joinRefusal(err)
+		if answer := (*api.Error)(nil); errors.As(refused, &answer) { // err says more than the node is told: which check failed
+			s.log.WarnContext(ctx, "a node is refused", "node", peer.KeyID, "reason", err)
+		}
+		return nil, refused
 	}
 	if s.cfg.SignMode == "CoseOnly" && in.SignMode != nil && *in.SignMode == "Dual" {
 		return nil, api.Errorf(http.StatusBadRequest, api.InvalidInput,

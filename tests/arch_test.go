@@ -163,3 +163,21 @@ func TestTCB(t *testing.T) {
 		t.Errorf("chanceryd links other packages than docs/tcb.txt lists; review them, then run: go test ./tests -run TestTCB -update")
 	}
 }
+
+// TestArchitectureFakes: no program can be made to believe the fake processor, since none
+// links it.
+func TestArchitectureFakes(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", "chancery/cmd/...", "chancery/samples/...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	deps := strings.Fields(string(out))
+	if !slices.Contains(deps, "chancery/attest/snp") {
+		t.Error("no program links attest/snp: this test looks at nothing")
+	}
+	for _, fake := range []string{"chancery/attest/snp/snptest", "github.com/google/go-sev-guest/testing", "chancery/internal/ccftest"} {
+		if slices.Contains(deps, fake) {
+			t.Errorf("a program links %s", fake)
+		}
+	}
+}
