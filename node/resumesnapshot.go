@@ -36,6 +36,10 @@ func (n *Node) takeUpSnapshot() (*raftfsm.Base, error) {
 			n.log.Info("starting from a snapshot", "file", f.String(), "transaction", base.ID.String())
 			return base, nil
 		}
+		if !errors.Is(err, ledger.ErrSnapshot) {
+			n.log.Warn("a snapshot cannot be used; an older one is, or the whole ledger", "file", f.String(), "err", err)
+			continue
+		}
 		n.log.Warn("a snapshot is not valid; an older one is used, or the whole ledger", "file", f.String(), "err", err)
 		if err := ledger.IgnoreSnapshot(n.fs, f.Path); err != nil {
 			n.log.Warn("the snapshot stays where it is", "file", f.String(), "err", err)
@@ -118,65 +122,86 @@ func (n *Node) checkSnapshot(s *ledger.Snapshot, f ledger.SnapshotFile) error {
 }
 
 // secretsOf adds the ledger secrets that came into force before the snapshot and are not
-// known yet: the newest from its tables, each earlier one from the row of the table of
-// secrets that the one behind it encrypts.
+// known yet: those that its tables hold for this node, and each earlier one from the row
+// of the table of past secrets that the one behind it encrypts.
 func (n *Node) secretsOf(s *ledger.Snapshot) error {
-	m := s.Map(tables.NameEncryptedSecrets)
+	if m := s.Map(tables.NameEncryptedSecrets); m != nil && len(m.Entries) > 0 {
+		row := m.Entries[0]
+		var all map[string][]tables.EncryptedSecret
+		if err := tables.Unmarshal(row.Value, &all); err != nil {
+			return fmt.Errorf("%s: %w", tables.NameEncryptedSecrets, err)
+		}
+		for _, e := range all[n.keys.id] {
+			from := row.Version + 1 // a rekey
+			if e.Version != nil {
+				from = *e.Version // restored by a recovery
+			}
+			raw, err := identity.UnwrapWith(n.keys.encryption, e.EncryptedSecret)
+			if err != nil {
+				return fmt.Errorf("the ledger secret from seqno %d: %w", from, err)
+			}
+			if err := n.addSecret(from, raw); err != nil {
+				return err
+			}
+		}
+	}
+	m := s.Map(tables.NameSecretHistory)
 	if m == nil || len(m.Entries) == 0 {
-		return nil // never a rekey
+		return nil
 	}
-	row := m.Entries[0]
-	var all map[string][]tables.EncryptedSecret
-	if err := tables.Unmarshal(row.Value, &all); err != nil {
-		return fmt.Errorf("%s: %w", tables.NameEncryptedSecrets, err)
+	if err := n.pastSecrets(m.Entries[0].Version); err != nil {
+		// The state is not less valid for it; what was sealed with them stays closed.
+		n.log.Warn("earlier ledger secrets are not to be had: receipts of that time are not available", "err", err)
 	}
-	secret, err := n.unwrapSecret(all)
-	if err != nil {
-		return err
-	}
-	from := row.Version + 1
-	for {
-		known, err := n.secrets.At(from)
-		if err == nil && known.Equal(secret) {
-			return nil
-		}
-		if err := n.secrets.Add(from, secret); err != nil {
-			return err
-		}
-		link, err := n.secretLink(from - 1)
-		if err != nil || link.Previous == nil {
-			return err
-		}
-		raw, err := identity.Unwrap(secret.Key(), link.Previous.EncryptedData)
-		if err != nil {
-			return fmt.Errorf("the ledger secret before seqno %d: %w", from, err)
-		}
-		if secret, err = ledger.NewSecret(raw); err != nil {
-			return err
-		}
-		if link.Previous.Version >= from {
-			return fmt.Errorf("the ledger secret before seqno %d comes into force at %d", from, link.Previous.Version)
-		}
-		from = link.Previous.Version
-	}
+	return nil
 }
 
-// secretLink reads the row that the rekey at seqno left in the table of ledger secrets;
-// what it holds is authenticated when it is decrypted.
-func (n *Node) secretLink(seqno uint64) (row tables.SecretHistoryEntry, err error) {
-	if seqno == 0 {
-		return row, nil
-	}
-	e, err := n.ledger.Read(seqno)
+func (n *Node) addSecret(from uint64, raw []byte) error {
+	secret, err := ledger.NewSecret(raw)
 	if err != nil {
-		return row, err
+		return fmt.Errorf("the ledger secret from seqno %d: %w", from, err)
 	}
-	m := e.Public.Map(tables.NameSecretHistory)
-	if m == nil || len(m.Writes) == 0 {
-		return row, nil
+	return n.secrets.Add(from, secret)
+}
+
+// pastSecrets follows the chain of past secrets backwards from the row written at seqno.
+// What the rows hold is authenticated when it is decrypted.
+func (n *Node) pastSecrets(seqno uint64) error {
+	for {
+		e, err := n.ledger.Read(seqno)
+		if err != nil {
+			return err
+		}
+		m := e.Public.Map(tables.NameSecretHistory)
+		if m == nil || len(m.Writes) == 0 {
+			return fmt.Errorf("transaction %v writes no past secret", e.ID)
+		}
+		var row tables.SecretHistoryEntry
+		if err := tables.Unmarshal(m.Writes[0].Value, &row); err != nil {
+			return fmt.Errorf("%s of %v: %w", tables.NameSecretHistory, e.ID, err)
+		}
+		if row.Previous == nil {
+			return nil
+		}
+		current := seqno + 1
+		if row.NextVersion != nil {
+			current = *row.NextVersion
+		}
+		secret, err := n.secrets.At(current)
+		if err != nil {
+			return err
+		}
+		raw, err := identity.Unwrap(secret.Key(), row.Previous.EncryptedData)
+		if err != nil {
+			return fmt.Errorf("the ledger secret from seqno %d: %w", row.Previous.Version, err)
+		}
+		if err := n.addSecret(row.Previous.Version, raw); err != nil {
+			return err
+		}
+		stored := row.Previous.PreviousStoredVersion
+		if stored == nil || *stored >= seqno {
+			return nil
+		}
+		seqno = *stored
 	}
-	if err := tables.Unmarshal(m.Writes[0].Value, &row); err != nil {
-		return row, fmt.Errorf("%s of %v: %w", tables.NameSecretHistory, e.ID, err)
-	}
-	return row, nil
 }

@@ -39,7 +39,7 @@ func (s *scrubber) result() scrubbed {
 
 // scrubPause is the time between two rounds, and how often rate is kept.
 const (
-	scrubPause = 10 * time.Second
+	scrubPause = 2 * time.Second
 	scrubStep  = 100 * time.Millisecond
 )
 

@@ -67,8 +67,15 @@ func (s *snapshotter) lastTaken() time.Time {
 	return time.Unix(0, at)
 }
 
-// take notes a state of which a snapshot is due. It never blocks.
+// take notes a state of which a snapshot is due. It never blocks. Of a service that is
+// being recovered none is taken before its private state is there.
 func (s *snapshotter) take(c raftfsm.Capture) {
+	if s.n.publicOnly() {
+		s.n.log.Warn("no snapshot is taken: the private state is not recovered yet", "seqno", c.State.TxID().Seqno)
+		return
+	}
+	// Read again: the private state may have come to stand beside it just now.
+	c.State = s.n.store.Committed()
 	s.busy.Store(true)
 	select {
 	case s.due <- c:

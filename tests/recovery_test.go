@@ -26,6 +26,14 @@ func TestRecovery(t *testing.T) {
 	c.receipt(first, "first.json")
 	c.agree("gov rekey")
 	c.log(2, "under another secret")
+	c.configure(func(config map[string]any) {
+		ours, _ := config["chancery"].(map[string]any)
+		if ours == nil {
+			ours = map[string]any{}
+		}
+		ours["key_file"] = "keys.json"
+		config["chancery"] = ours
+	})
 	for life := 1; life <= 2; life++ {
 		c.node.kill()
 		before := c.sh("cd workspace/sandbox_0; sha256sum ledger/*.committed")
@@ -41,6 +49,18 @@ func TestRecovery(t *testing.T) {
 		c.sh("bin/chancery receipt verify first.json --service-cert service_0.pem")
 		c.agree("gov rekey")
 	}
+	c.node.stop()
+	c.configure(command("Resume"))
+	c.node = c.start()
+	until(t, "the recovered service is resumed", func() bool {
+		if c.node.gone() {
+			t.Fatalf("the node ended:\n%s", c.node.log())
+		}
+		return strings.Contains(c.node.log(), "the node is part of the network")
+	})
+	c.says(c.node.log(), "starting from a snapshot")
+	c.says(c.asks("/app/log/private?id=1"), "before the disaster")
+	c.receipt(first, "resumed.json")
 	c.node.stop()
 	c.says(c.sh("bin/chancery ledger verify workspace/sandbox_0/ledger --service-cert service_cert.pem"), "the ledger is good")
 	c.says(c.sh("bin/chancery gov audit workspace/sandbox_0/ledger"), "the service is Recovering", "each holds")

@@ -25,7 +25,7 @@ func TestPruned(t *testing.T) {
 		}
 		var leaves []Hash
 		for range rapid.IntRange(1, 12).Draw(t, "rounds") {
-			for range rapid.IntRange(1, 6000).Draw(t, "leaves") {
+			for range rapid.IntRange(1, 1500).Draw(t, "leaves") {
 				h := leafN(len(leaves))
 				whole.Append(h)
 				pruned.Append(h)
