@@ -51,6 +51,19 @@ func (r rights) String() string {
 	return "read-write"
 }
 
+// Restriction narrows what a script may do with a map: whether it may read and write it,
+// as far as it might otherwise, and for refusals why not.
+type Restriction func(table string) (read, write bool, why string)
+
+// refuses says whether the restriction forbids what is needed, and why.
+func (f Restriction) refuses(table string, need rights) (why string, no bool) {
+	if f == nil {
+		return "", false
+	}
+	read, write, why := f(table)
+	return why, need == mayRead && !read || need == mayWrite && !write
+}
+
 // rightsOf is CCF's permission matrix: rows are what a map's name begins with,
 // case-sensitively. ok is false for a name that is reserved and belongs to no domain,
 // of which no handle is given out.

@@ -19,6 +19,33 @@ const (
 	flushTable     = "public:ccf.gov.interpreter.flush"
 )
 
+// Tables are the tables that hold a deployed application. The zero value stands for
+// governance's.
+type Tables struct{ Endpoints, Modules, Options, Flush string }
+
+// TablesUnder are those that CCF's registry for endpoints that an application installs
+// itself has under a prefix.
+func TablesUnder(prefix string) Tables {
+	return Tables{prefix + ".metadata", prefix + ".modules", prefix + ".runtime_options", prefix + ".interpreter_flush"}
+}
+
+// named are the tables, governance's for the zero value.
+func (t Tables) named() Tables {
+	if t == (Tables{}) {
+		return Tables{endpointsTable, modulesTable, optionsTable, flushTable}
+	}
+	return t
+}
+
+// Check reads the application that the tables hold in the state behind r, and links all
+// its modules. The error names the endpoint, or the module and the line.
+func (t Tables) Check(r Reader) error {
+	if _, err := load(r, t.named()); err != nil {
+		return err
+	}
+	return checkModules(r, t.named().Modules)
+}
+
 // singleton is the key of a table with one row.
 var singleton = make([]byte, 8)
 
@@ -35,6 +62,7 @@ type Options struct {
 type App struct {
 	Options Options
 
+	tables    Tables
 	endpoints []*Endpoint            // in the table's order
 	exact     map[string]*Endpoint   // by "METHOD path", templates included
 	templated map[string][]*Endpoint // endpoints with parameters, by method
@@ -59,18 +87,19 @@ type link1 struct {
 }
 
 // load reads the application that is deployed in the state behind r.
-func load(r Reader) (*App, error) {
+func load(r Reader, t Tables) (*App, error) {
 	a := &App{
-		exact: make(map[string]*Endpoint), templated: make(map[string][]*Endpoint),
+		tables: t,
+		exact:  make(map[string]*Endpoint), templated: make(map[string][]*Endpoint),
 		modules: make(map[string]module), links: make(map[string]*link1),
 	}
-	a.flush, _ = r.Get(flushTable, singleton)
-	a.options, _ = r.Get(optionsTable, singleton)
+	a.flush, _ = r.Get(t.Flush, singleton)
+	a.options, _ = r.Get(t.Options, singleton)
 	var err error
 	if a.Options, err = parseOptions(a.options); err != nil {
 		return nil, err
 	}
-	for k, v := range r.Range(endpointsTable, kv.Bounds{}) {
+	for k, v := range r.Range(t.Endpoints, kv.Bounds{}) {
 		e, err := parseEndpoint(string(k), v)
 		if err != nil {
 			return nil, fmt.Errorf("reading the deployed application: %w", err)
@@ -81,7 +110,7 @@ func load(r Reader) (*App, error) {
 			a.templated[e.Method] = append(a.templated[e.Method], e)
 		}
 	}
-	for k, v := range r.Range(modulesTable, kv.Bounds{}) {
+	for k, v := range r.Range(t.Modules, kv.Bounds{}) {
 		a.modules[string(k)] = module{text: v}
 	}
 	a.pool.limit = a.Options.MaxCachedInterpreters
@@ -119,6 +148,9 @@ func parseOptions(row []byte) (Options, error) {
 // interpreters, and replaces it when another one is deployed. The zero value is ready;
 // it is safe for concurrent use.
 type Apps struct {
+	// Tables say where the application is deployed.
+	Tables Tables
+
 	mu      sync.Mutex
 	current *App
 }
@@ -133,7 +165,7 @@ func (c *Apps) At(r Reader) (*App, error) {
 	if current != nil && current.unchanged(r) {
 		return current, nil
 	}
-	a, err := load(r)
+	a, err := load(r, c.Tables.named())
 	if err != nil {
 		return nil, err
 	}
@@ -147,10 +179,10 @@ func (c *Apps) At(r Reader) (*App, error) {
 // marker) and the sizes of the tables. What an endpoint runs is compared once more
 // when it is run.
 func (a *App) unchanged(r Reader) bool {
-	flush, _ := r.Get(flushTable, singleton)
-	options, _ := r.Get(optionsTable, singleton)
+	flush, _ := r.Get(a.tables.Flush, singleton)
+	options, _ := r.Get(a.tables.Options, singleton)
 	return same(flush, a.flush) && same(options, a.options) &&
-		r.Len(endpointsTable) == len(a.endpoints) && r.Len(modulesTable) == len(a.modules)
+		r.Len(a.tables.Endpoints) == len(a.endpoints) && r.Len(a.tables.Modules) == len(a.modules)
 }
 
 // same compares two values of a table: at once where they are the same slice, which
@@ -255,10 +287,12 @@ func (a *App) bundle(e *Endpoint) (*linked, error) {
 
 // CheckModules links every module of the modules table that r shows, and returns the
 // first error: an *Exception that names the module and the line.
-func CheckModules(r Reader) error {
+func CheckModules(r Reader) error { return checkModules(r, modulesTable) }
+
+func checkModules(r Reader, table string) error {
 	texts := make(map[string]string)
 	var names []string
-	for k, v := range r.Range(modulesTable, kv.Bounds{}) {
+	for k, v := range r.Range(table, kv.Bounds{}) {
 		texts[string(k)] = string(v)
 		names = append(names, string(k))
 	}

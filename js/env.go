@@ -27,6 +27,8 @@ type Env struct {
 	Tx *kv.Tx
 	// Access says which maps the script may read and write.
 	Access Access
+	// Restrict narrows what Access allows; nil does not.
+	Restrict Restriction
 	// Limits bound the call.
 	Limits Limits
 	// Log takes the lines of console.log and its siblings; nil drops them. A line may

@@ -125,7 +125,7 @@ func changedFrozen(err error) bool {
 
 // runIn runs an endpoint in an interpreter.
 func (a *App) runIn(ctx context.Context, s *sandbox, bundle *linked, e *Endpoint, r *Request) (resp *Response, err error) {
-	env := &Env{Tx: r.Tx, Access: e.access(), Limits: a.Options.Limits, Log: r.Log}
+	env := &Env{Tx: r.Tx, Access: e.access(), Restrict: r.Restrict, Limits: a.Options.Limits, Log: r.Log}
 	var result goja.Value
 	respond := func() error {
 		if resp, err = s.response(result); err == nil {
@@ -139,6 +139,9 @@ func (a *App) runIn(ctx context.Context, s *sandbox, bundle *linked, e *Endpoint
 			_ = s.ccf.Set("historicalState", s.stateObject(r.Past))
 		} else if e.ReuseKey != "" {
 			_ = s.ccf.Delete("historicalState")
+		}
+		if r.Extend != nil {
+			r.Extend(s.vm, s.vm.GlobalObject())
 		}
 		f, err := s.export(bundle, e.Module, e.Function)
 		if err != nil {

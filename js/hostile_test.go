@@ -87,7 +87,7 @@ func TestHostile(t *testing.T) {
 				map[string]string{"/x.js": "export function x() { " + code + " }"})
 			tx := st.Begin()
 			tx.Put(optionsTable, singleton, []byte(`{"max_execution_time_ms": 200, "max_heap_bytes": 104857600, "max_stack_bytes": 1048576}`))
-			app, err := load(tx)
+			app, err := load(tx, Tables{}.named())
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -123,7 +123,10 @@ func (s *sandbox) allowed(v goja.Value, method string, need rights) *handle {
 	// A handle that outlived the call that made it (interpreter_reuse) has the rights
 	// of the current one.
 	r, _ := s.env.Access.rightsOf(h.table)
+	why, refused := s.env.Restrict.refuses(h.table, need)
 	switch {
+	case refused && r&need != 0:
+		s.throwType("Cannot call %q on table named %s. %s", method, h.table, why)
 	case r&need != 0 && (h.past == nil || need == mayRead):
 	case h.table == "":
 		s.throwType("Internal: No map name stored on handle")

@@ -50,7 +50,7 @@ func TestMatch(t *testing.T) {
 	for _, k := range []string{"GET /echo/{a}/{b}", "POST /echo/{a}/{b}", "GET /echo/fixed/{b}", "GET /echo/exact/path", "PUT /x"} {
 		eps[k] = endpoint("x.js", "x")
 	}
-	app, err := load(deploy(t, eps, map[string]string{"/x.js": ""}).Begin())
+	app, err := load(deploy(t, eps, map[string]string{"/x.js": ""}).Begin(), Tables{}.named())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,6 +25,11 @@ type Request struct {
 	// Caller is request.caller: nil, or an Object as CCF's policies give it
 	// (ccf-features 2.1).
 	Caller any
+	// Restrict narrows what the endpoint may do with maps; nil does not.
+	Restrict Restriction
+	// Extend adds globals of the caller to those of the endpoint; nil adds none. It runs
+	// inside the limits. A host function refuses by panicking with what Throw returns.
+	Extend func(vm *goja.Runtime, global *goja.Object)
 	// Log takes the application's log lines; nil drops them.
 	Log func(level slog.Level, line string)
 	// Consensus and History stand behind ccf.consensus and ccf.historical. A nil one

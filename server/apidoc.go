@@ -35,7 +35,7 @@ func (s *Server) getAPI(_ context.Context, c *Call) (any, error) {
 		addOperation(paths, r.FullPath(), r.Method, operation(r))
 	}
 	if c.Frontend == AppFrontend {
-		if err := s.describeJS(c, paths); err != nil {
+		if err := s.describeAllJS(c, paths); err != nil {
 			return nil, err
 		}
 	}

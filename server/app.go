@@ -19,6 +19,9 @@ type App struct {
 	// server.
 	Indexes Indexes
 
+	// Custom are JavaScript endpoints that the application installs at run time; nil: none.
+	Custom *CustomEndpoints
+
 	endpoints []*Route
 }
 

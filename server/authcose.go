@@ -19,6 +19,48 @@ var UserCOSE Policy = cosePolicy{
 	certs: tables.UsersCerts, data: userData,
 }
 
+// TypedUserCOSE is UserCOSE for messages of one type of an application's own, which the
+// protected header of the given name holds ("app.msg.type").
+func TypedUserCOSE(msgType, header string) Policy {
+	p := UserCOSE.(cosePolicy)
+	p.msgType, p.header = msgType, header
+	return p
+}
+
+// ProtectedText returns a parameter of the protected header of the caller's envelope; ok
+// is false where there is no text of that name.
+func (c *Caller) ProtectedText(name string) (value string, ok bool) {
+	value, ok = c.protected(name).(string)
+	return value, ok
+}
+
+// ProtectedInt is ProtectedText for a number that is not negative.
+func (c *Caller) ProtectedInt(name string) (value uint64, ok bool) {
+	switch n := c.protected(name).(type) {
+	case int64:
+		return uint64(n), n >= 0
+	case uint64:
+		return n, true
+	}
+	return 0, false
+}
+
+func (c *Caller) protected(name string) any {
+	if c == nil || c.COSE == nil {
+		return nil
+	}
+	m, err := cose.DecodeMap(c.COSE.Protected)
+	if err != nil { // it was decoded when the envelope was
+		return nil
+	}
+	for _, p := range m {
+		if p.Key == name {
+			return p.Value
+		}
+	}
+	return nil
+}
+
 // MemberCOSE accepts a body that is a COSE Sign1 signed by a member, of the given
 // message type.
 func MemberCOSE(msgType string) Policy {
@@ -41,6 +83,7 @@ type cosePolicy struct {
 	certs         tables.Map[string]
 	data          func(tables.Reader, string) (json.RawMessage, error)
 	msgType       string // "": any, or none
+	header        string // that holds the type; "": governance's
 	active        bool
 }
 
@@ -69,7 +112,14 @@ func (p cosePolicy) authenticate(_ *Server, c *Call) (*Caller, error) {
 	if err != nil {
 		return nil, err
 	}
-	if p.msgType != "" {
+	if p.header != "" {
+		switch t, ok := caller.ProtectedText(p.header); {
+		case !ok:
+			return nil, p.refuse("Missing %[1]s, expected %[1]s to be \"%[2]s\"", p.header, p.msgType)
+		case t != p.msgType:
+			return nil, p.refuse("Found %[1]s set to %[3]s, expected %[1]s to be \"%[2]s\"", p.header, p.msgType, t)
+		}
+	} else if p.msgType != "" {
 		switch t := msg.Header.MsgType; {
 		case t == nil:
 			return nil, p.refuse("Missing ccf.gov.msg.type, expected ccf.gov.msg.type to be \"%s\"", p.msgType)

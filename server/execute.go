@@ -147,11 +147,13 @@ func (s *Server) conclude(ctx context.Context, c *Call, out *outcome) (again boo
 func (s *Server) lookup(c *Call, out *outcome) (Handler, error) {
 	var allowed []string
 	if c.Frontend == AppFrontend {
-		run, methods, err := s.lookupJS(c, out)
-		if err != nil || run != nil {
-			return run, err
+		for _, h := range s.js {
+			run, methods, err := s.lookupJS(h, c, out)
+			if err != nil || run != nil {
+				return run, err
+			}
+			allowed = append(allowed, methods...)
 		}
-		allowed = methods
 	}
 	r, params, more, err := s.tables[c.Frontend].find(c.Method, c.Path)
 	if err != nil {

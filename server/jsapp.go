@@ -16,11 +16,12 @@ import (
 	"chancery/server/api"
 )
 
-// jsHost serves the JavaScript application that is deployed in the KV.
+// jsHost serves a JavaScript application that is deployed in the KV: by governance, or by
+// an application in Go.
 type jsHost struct {
-	apps    js.Apps
-	routes  atomic.Pointer[jsRoutes]
-	handles handles
+	apps   js.Apps
+	routes atomic.Pointer[jsRoutes]
+	custom *CustomEndpoints // nil: by governance
 }
 
 // jsRoutes are the routes of the endpoints of one deployment, made when first asked for.
@@ -32,8 +33,8 @@ type jsRoutes struct {
 // lookupJS finds the JavaScript endpoint of a call. Reading which application is
 // deployed makes that part of what the transaction read. Without an endpoint, it
 // returns the methods that the application has for the path.
-func (s *Server) lookupJS(c *Call, out *outcome) (Handler, []string, error) {
-	app, err := s.js.apps.At(c.Tx)
+func (s *Server) lookupJS(h *jsHost, c *Call, out *outcome) (Handler, []string, error) {
+	app, err := h.apps.At(c.Tx)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -47,7 +48,7 @@ func (s *Server) lookupJS(c *Call, out *outcome) (Handler, []string, error) {
 	case m.Endpoint == nil:
 		return nil, m.Allowed, nil
 	}
-	r, err := s.jsRoute(app, m.Endpoint)
+	r, err := s.jsRoute(h, app, m.Endpoint)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -56,16 +57,16 @@ func (s *Server) lookupJS(c *Call, out *outcome) (Handler, []string, error) {
 		c.Request.Params[i] = Param(p)
 	}
 	out.route, c.Request.Route = r, r.FullPath()
-	return func(ctx context.Context, c *Call) error { return s.runJS(ctx, c, app, m) }, nil, nil
+	return func(ctx context.Context, c *Call) error { return s.runJS(ctx, h, c, app, m) }, nil, nil
 }
 
 // jsRoute returns the route of an endpoint.
-func (s *Server) jsRoute(app *js.App, e *js.Endpoint) (*Route, error) {
-	all := s.js.routes.Load()
+func (s *Server) jsRoute(h *jsHost, app *js.App, e *js.Endpoint) (*Route, error) {
+	all := h.routes.Load()
 	if all == nil || all.app != app {
 		before := all
 		all = &jsRoutes{app: app}
-		if s.js.routes.Swap(all) == before && before != nil {
+		if h.routes.Swap(all) == before && before != nil {
 			s.forget(before, app)
 		}
 	}
@@ -113,12 +114,15 @@ func jsPolicy(p js.Policy) (Policy, error) {
 }
 
 // runJS executes an endpoint and makes its answer the call's.
-func (s *Server) runJS(ctx context.Context, c *Call, app *js.App, m js.Match) error {
+func (s *Server) runJS(ctx context.Context, h *jsHost, c *Call, app *js.App, m js.Match) error {
 	req := &js.Request{
 		Tx: c.Tx, Method: c.Method, Path: c.FullPath, Query: string(c.Query), Host: c.Host,
 		Params: m.Params, Header: c.eachHeader, Body: c.Body, Caller: c.Caller.object(),
 		Log:       func(level slog.Level, line string) { c.log(s.log).Log(ctx, level, line, nodelog.TagKey, "app") },
 		Consensus: jsConsensus{s}, History: jsHistory{ctx, s},
+	}
+	if h.custom != nil {
+		req.Restrict, req.Extend = h.custom.Restrict, h.custom.extend(c)
 	}
 	if m.Endpoint.Mode == js.ModeHistorical {
 		past, err := s.past(ctx, c)
@@ -236,10 +240,21 @@ func (j jsConsensus) ViewOf(seqno uint64) (uint64, bool) {
 	return view, view != 0
 }
 
+// describeAllJS adds the JavaScript endpoints to an API document: those of governance
+// last, since they win.
+func (s *Server) describeAllJS(c *Call, paths jsonObject) error {
+	for _, h := range slices.Backward(s.js) {
+		if err := s.describeJS(h, c, paths); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // describeJS adds the endpoints of the deployed application to an API document. What
 // the application says of an endpoint is shown as it is.
-func (s *Server) describeJS(c *Call, paths jsonObject) error {
-	app, err := s.js.apps.At(c.Tx)
+func (s *Server) describeJS(h *jsHost, c *Call, paths jsonObject) error {
+	app, err := h.apps.At(c.Tx)
 	if err != nil {
 		return err
 	}
@@ -252,7 +267,7 @@ func (s *Server) describeJS(c *Call, paths jsonObject) error {
 			op = jsonObject{}
 		}
 		op["x-ccf-forwarding"] = jsonObject{"$ref": "#/components/x-ccf-forwarding/" + e.Forwarding}
-		if r, err := s.jsRoute(app, e); err == nil && len(r.Auth) > 0 {
+		if r, err := s.jsRoute(h, app, e); err == nil && len(r.Auth) > 0 {
 			op["security"] = security(r.Auth)
 		}
 		addOperation(paths, "/app"+e.Path, e.Method, op)

@@ -126,7 +126,7 @@ func (j jsHistory) StateRange(handle, first, last uint64, expiry time.Duration) 
 	case last > p.Committed.Seqno:
 		return nil, false, nil
 	}
-	j.s.js.handles.keep(handle, j.s.now().Add(expiry), j.s.now())
+	j.s.handles.keep(handle, j.s.now().Add(expiry), j.s.now())
 	states := make([]*js.HistoricalState, 0, last-first+1)
 	for seqno := first; seqno <= last; seqno++ {
 		if err := j.ctx.Err(); err != nil {
@@ -145,7 +145,7 @@ func (j jsHistory) StateRange(handle, first, last uint64, expiry time.Duration) 
 }
 
 // Drop forgets a handle.
-func (j jsHistory) Drop(handle uint64) bool { return j.s.js.handles.drop(handle, j.s.now()) }
+func (j jsHistory) Drop(handle uint64) bool { return j.s.handles.drop(handle, j.s.now()) }
 
 // handles remembers which handles an application holds. Nothing is kept under them:
 // any transaction can be looked up again at the same price.

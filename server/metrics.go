@@ -105,7 +105,7 @@ func (s *Server) observe(_ *Request, out *outcome, took time.Duration) {
 
 // Collectors returns what a Prometheus registry needs to show the server's figures.
 func (s *Server) Collectors() []prometheus.Collector {
-	return []prometheus.Collector{s.metrics.requests, s.metrics.latency, s.metrics.conflicts, s.metrics.waits, s.metrics.forwards, sessionCollector{s}, poolCollector{&s.js.apps}}
+	return []prometheus.Collector{s.metrics.requests, s.metrics.latency, s.metrics.conflicts, s.metrics.waits, s.metrics.forwards, sessionCollector{s}, poolCollector{&s.js[0].apps}}
 }
 
 // sessionCollector shows the sessions of each interface.

@@ -60,7 +60,8 @@ type Server struct {
 
 	indexes  *Indexes // of the application
 	openness struct{ app, gov openness }
-	js       jsHost
+	js       []*jsHost // of governance first
+	handles  handles
 	keys     keyCache
 	metrics  *metrics
 	sessions sessionSeries
@@ -88,6 +89,10 @@ func New(cfg Config) (*Server, error) {
 	}
 	if s.indexes = new(Indexes); cfg.App != nil {
 		s.indexes = &cfg.App.Indexes
+	}
+	s.js = []*jsHost{new(jsHost)}
+	if cfg.App != nil && cfg.App.Custom != nil {
+		s.js = append(s.js, cfg.App.Custom.host())
 	}
 	builtin := map[Frontend][]*Route{
 		AppFrontend:  cfg.App.routes(),

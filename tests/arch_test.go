@@ -30,7 +30,7 @@ var levels = map[string]int{
 	"server": 4, "client": 4,
 	"node": 5, "internal/supervise": 5,
 	"node/daemon":   6,
-	"cmd/chanceryd": 7, "cmd/chancery": 7, "samples/logging/native": 7,
+	"cmd/chanceryd": 7, "cmd/chancery": 7, "samples/logging/native": 7, "samples/programmability": 7,
 	"tests": 8, "tests/bench": 8,
 }
 

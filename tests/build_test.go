@@ -17,7 +17,7 @@ var builds = struct {
 }{built: map[string]error{}}
 
 // programs are the packages of programs that do not lie under cmd.
-var programs = map[string]string{"logging": "samples/logging/native"}
+var programs = map[string]string{"logging": "samples/logging/native", "programmability": "samples/programmability"}
 
 // binary builds one of the programs once per test run and returns its path.
 // Under the race detector the program is built with it too.

@@ -12,6 +12,7 @@ const (
 	NotImplemented             Code = "NotImplemented"
 	InvalidAuthenticationInfo  Code = "InvalidAuthenticationInfo"
 	InvalidHeaderValue         Code = "InvalidHeaderValue"
+	MissingRequiredHeader      Code = "MissingRequiredHeader"
 	PreconditionFailed         Code = "PreconditionFailed"
 	InvalidInput               Code = "InvalidInput"
 	InvalidQueryParameterValue Code = "InvalidQueryParameterValue"
