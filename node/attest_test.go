@@ -29,10 +29,11 @@ import (
 
 // snpNetwork is a service of nodes on fake processors, in this process.
 type snpNetwork struct {
-	t     *testing.T
-	dir   string
-	roots snp.Roots
-	nodes int
+	t      *testing.T
+	dir    string
+	roots  snp.Roots
+	member *identity.Participant
+	nodes  int
 
 	noDevice error // what opening the device fails with
 }
@@ -60,6 +61,7 @@ func newSNPNetwork(t *testing.T) *snpNetwork {
 	if err := member.Save(durable.OS(), w.dir, "member0"); err != nil {
 		t.Fatal(err)
 	}
+	w.member = member
 	source, err := constitution.Source("sandbox")
 	if err != nil {
 		t.Fatal(err)
@@ -131,6 +133,18 @@ func (w *snpNetwork) run(ctx context.Context, m *snptest.Machine, target string,
 	return cfg.OutputFiles.RPCAddressesFile, ended
 }
 
+// decide proposes an action, which the only member's own voice accepts.
+func (w *snpNetwork) decide(ctx context.Context, m *client.Member, name string, args map[string]any) {
+	w.t.Helper()
+	text, err := json.Marshal(map[string]any{"actions": []any{map[string]any{"name": name, "args": args}}})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if p, err := m.Propose(ctx, text); err != nil || p.State != "Accepted" {
+		w.t.Fatalf("%s: %+v, %v", name, p, err)
+	}
+}
+
 // await asks again and again until something holds.
 func await(t *testing.T, what string, holds func() bool) {
 	t.Helper()
@@ -141,9 +155,9 @@ func await(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-// TestSNPNetwork opens a network on fake processors, in production mode: good nodes join
-// it, and a client that knows the policy has them attest. Each bad one is refused by CCF's
-// message, by the service or by itself, and leaves no row.
+// TestSNPNetwork opens a service on a fake processor, in production mode: good nodes join
+// it and are trusted, and a client that knows the policy has them attest. Each bad one is
+// refused in CCF's words by the service, or does not start, and leaves no row.
 func TestSNPNetwork(t *testing.T) {
 	w := newSNPNetwork(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -202,10 +216,36 @@ func TestSNPNetwork(t *testing.T) {
 		}
 		return len(nodes.Nodes)
 	}
+	cert, err := identity.ParseCertificate(w.member.Cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	member, err := c.Member(cert, w.member.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := member.Activate(ctx); err != nil {
+		t.Fatal(err)
+	}
+	w.decide(ctx, member, "transition_service_to_open", map[string]any{"next_service_identity": string(identity.CertificatePEM(c.Service().Raw))})
 	for n := range 2 {
 		_, end := w.run(ctx, newMachine(t), target, nil)
 		ends = append(ends, end)
+		var pending api.Nodes
+		await(t, "a good node's request", func() bool {
+			return c.Get(ctx, "/node/network/nodes?status=Pending", nil, &pending) == nil && len(pending.Nodes) == 1
+		})
+		w.decide(ctx, member, "transition_node_to_trusted", map[string]any{
+			"node_id": pending.Nodes[0].NodeID, "valid_from": time.Now().UTC().Format("060102150405Z"),
+		})
 		await(t, "a good node", func() bool { return trusted() == n+2 })
+	}
+	all := func() int {
+		var nodes api.Nodes
+		if err := c.Get(ctx, "/node/network/nodes", nil, &nodes); err != nil {
+			t.Fatal(err)
+		}
+		return len(nodes.Nodes)
 	}
 	endorser := snptest.NewEndorser(t, true)
 	for _, b := range []struct {
@@ -250,6 +290,9 @@ func TestSNPNetwork(t *testing.T) {
 		t.Errorf("%d nodes are trusted, want 3", n)
 	}
 	// The client believes none that attests to something else.
+	if n := all(); n != 3 {
+		t.Errorf("%d nodes have rows, want 3", n)
+	}
 	policy.SNP.Measurements = nil
 	c2, err := client.New(client.Config{URLs: []string{"https://" + target}, Service: c.Service(), Attest: &client.Attestation{
 		Verifier: (&Node{cfg: &config.Config{}, snp: snpPlatform{roots: w.roots}, opts: Options{Now: time.Now}}).verifier(), Policy: policy,

@@ -16,7 +16,7 @@ import (
 
 // finding is one thing that doctor has to say.
 type finding struct {
-	// About is what was looked at: configuration, directory, certificate or clock.
+	// About is what was looked at: configuration, directory, certificate, clock or platform.
 	About string `json:"about"`
 	// Level is problem (the node will not start, or not work) or note.
 	Level string `json:"level"`
@@ -97,6 +97,7 @@ func (d *doctor) examine(ctx context.Context) error {
 	d.ports(ctx)
 	d.certificates()
 	d.clock()
+	d.platform()
 	return nil
 }
 

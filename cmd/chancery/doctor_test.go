@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"chancery/attest/snp/guest"
 	"chancery/internal/durable"
 	"chancery/internal/identity"
 )
@@ -118,6 +119,12 @@ func TestDoctor(t *testing.T) {
 		{"no certificate", func(p *place) { p.write("alice_cert.pem", "x") }, exitFailed, `members\[0\].certificate_file: .*no PEM certificate\n    put one certificate there`},
 		{"expired", func(p *place) { p.member(time.Now().AddDate(-2, 0, 0), 365) }, exitFailed, `problem: certificate: .*alice_cert.pem expired .*\n    ask the member`},
 		{"expires soon", func(p *place) { p.member(time.Now().AddDate(-1, 0, 7), 365) }, exitDone, `note: certificate: .*ends in 6 days`},
+		{"no processor", func(p *place) {
+			if _, err := guest.Open(); err == nil {
+				p.replace("constitution.js", "nowhere.js") // this machine has one: anything else that is wrong will do
+			}
+			p.replace(`"command"`, `"chancery": {"platform": "snp"}, "command"`)
+		}, exitFailed, `problem: platform: chancery.platform is snp: this machine is no SEV-SNP guest.*\n    start the node in|nowhere.js`},
 		{"not yet valid", func(p *place) { p.member(time.Now().AddDate(1, 0, 0), 365) }, exitFailed, `problem: clock: .*is valid from .*\n    set the clock`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

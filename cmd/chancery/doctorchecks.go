@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"chancery/attest/snp/guest"
 	"chancery/client"
 	"chancery/node/config"
 )
@@ -207,4 +208,14 @@ func buildTime() (time.Time, bool) {
 		}
 	}
 	return time.Time{}, false
+}
+
+// platform looks whether this machine is what the node is to attest to.
+func (d *doctor) platform() {
+	if d.cfg.Chancery.Platform != config.PlatformSNP {
+		return
+	}
+	if _, err := guest.Open(); err != nil {
+		d.problem("platform", "start the node in an SEV-SNP guest whose kernel has configfs-tsm or /dev/sev-guest", "chancery.platform is snp: %v", err)
+	}
 }
