@@ -50,7 +50,7 @@ func (s *Server) nodeRoutes() []*Route {
 		get("/quotes/self", s.getOwnQuote, true),
 		get("/attestations", s.getAttestations, false),
 		get("/attestations/self", s.getOwnQuote, true),
-		{Frontend: NodeFrontend, Method: "POST", Path: "/attestation", Mode: ReadOnly, Handler: s.json(s.postAttestation), Local: true},
+		{Frontend: NodeFrontend, Method: "POST", Path: "/attestation", Mode: ReadOnly, Handler: s.json(s.postAttestation), Local: true, Hidden: true}, // /node/api is CCF's
 		get("/self_signed_certificate", s.getSelfSigned, true),
 		get("/metrics", s.getMetrics, true),
 		get("/js_metrics", s.getJSMetrics, false),
