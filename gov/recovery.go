@@ -54,7 +54,15 @@ func SubmitShare(tx *kv.Tx, fx Effects, s Signed, memberID string) (*SubmissionV
 	if !ok {
 		return nil, failed("This node does not take part in the recovery.")
 	}
-	if node.ReadingPrivate() {
+	cfg, err := config(tx)
+	if err != nil {
+		return nil, err
+	}
+	enough, err := enoughShares(tx, fx, cfg.RecoveryThreshold)
+	if err != nil {
+		return nil, err
+	}
+	if enough || node.ReadingPrivate() {
 		return nil, refuse(Denied, CodeNodeAlreadyRecovering, "Node is already recovering private ledger.")
 	}
 	raw, err := s.share(memberID)
@@ -63,10 +71,6 @@ func SubmitShare(tx *kv.Tx, fx Effects, s Signed, memberID string) (*SubmissionV
 	}
 	defer clear(raw)
 	count, full, err := keepShare(tx, fx, memberID, raw)
-	if err != nil {
-		return nil, err
-	}
-	cfg, err := config(tx)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +87,7 @@ func SubmitShare(tx *kv.Tx, fx Effects, s Signed, memberID string) (*SubmissionV
 	v.Message += "\nEnd of recovery procedure initiated"
 	if err := restoreSecrets(tx, fx, node, int(cfg.RecoveryThreshold)); err != nil {
 		tables.SubmittedShares.Clear(tx)
-		refused := failed("Failed to initiate private recovery.")
+		refused := failed("Failed to initiate private recovery. The submitted shares do not open the ledger secret together; all are forgotten, submit them anew.")
 		refused.Apply = true
 		return nil, refused
 	}
@@ -112,21 +116,15 @@ func (s Signed) share(memberID string) ([]byte, error) {
 	return raw, nil
 }
 
-// keepShare records a share, as far as it can be checked alone: it has the form of one, its
-// sender was given one, and no other member sent one with the same index.
+// keepShare records a share, as far as it can be checked alone: it has the form of one, and
+// no other member sent one with the same index. Who holds a share may hand it in, as in CCF:
+// a member whose machine is lost can give it to another.
 func keepShare(tx *kv.Tx, fx Effects, memberID string, raw []byte) (count int, full bool, err error) {
 	share, err := shamir.ParseShare(raw)
 	if err != nil {
-		return 0, false, failed("Error submitting recovery shares.")
+		return 0, false, failed("Error submitting recovery shares: this is not a decrypted recovery share. The shares of other members are kept.")
 	}
 	defer share.Wipe()
-	issued, _, err := tables.RecoveryShares.Get(tx)
-	if err != nil {
-		return 0, false, err
-	}
-	if _, ok := issued.EncryptedShares[memberID]; !ok {
-		return 0, false, refuse(Denied, CodeAuthorizationFailed, "Recovery share not found for member %s.", memberText(memberID))
-	}
 	current, _, err := fx.LedgerSecrets()
 	if err != nil {
 		return 0, false, err
@@ -139,7 +137,7 @@ func keepShare(tx *kv.Tx, fx Effects, memberID string, raw []byte) (count int, f
 		same := others[i].X == share.X
 		others[i].Wipe()
 		if same {
-			return 0, false, failed("Error submitting recovery shares.")
+			return 0, false, failed("Error submitting recovery shares: another member has submitted this share; it counts once.")
 		}
 	}
 	sealed, err := identity.Wrap(current.Secret.Key(), raw)
@@ -150,6 +148,25 @@ func keepShare(tx *kv.Tx, fx Effects, memberID string, raw []byte) (count int, f
 		return 0, false, err
 	}
 	return len(others) + 1, share.X == 0, nil
+}
+
+// enoughShares says that the submitted shares have restored the secrets: sets that do not
+// are forgotten at once.
+func enoughShares(tx *kv.Tx, fx Effects, threshold uint64) (bool, error) {
+	current, _, err := fx.LedgerSecrets()
+	if err != nil {
+		return false, err
+	}
+	shares, err := submittedShares(tx, current.Secret, "")
+	if err != nil {
+		return false, err
+	}
+	full := false
+	for i := range shares {
+		full = full || shares[i].X == 0
+		shares[i].Wipe()
+	}
+	return full || uint64(len(shares)) >= threshold, nil
 }
 
 // submittedShares opens the shares submitted so far, but the given member's.

@@ -139,7 +139,7 @@ func badShares(t *testing.T, s *service) {
 	}
 	for _, raw := range [][]byte{nil, good[:43], append(good, 0), large} {
 		_, err := s.submitShare(0, sharePayload(t, raw))
-		wantError(t, err, gov.Failed, gov.CodeInternalError, "Error submitting recovery shares.")
+		wantError(t, err, gov.Failed, gov.CodeInternalError, "this is not a decrypted recovery share")
 	}
 	_, err := s.submitShare(0, []byte(`{"share":"%%"}`))
 	wantError(t, err, gov.Failed, gov.CodeInternalError, "base64")
@@ -147,7 +147,7 @@ func badShares(t *testing.T, s *service) {
 	_, err = s.submitShare(0, sharePayload(t, good))
 	must(t, err)
 	_, err = s.submitShare(1, sharePayload(t, good))
-	wantError(t, err, gov.Failed, gov.CodeInternalError, "Error submitting recovery shares.")
+	wantError(t, err, gov.Failed, gov.CodeInternalError, "another member has submitted this share")
 
 	// A well-formed share that is not the issued one shows when the last one comes.
 	wrong, err := shamir.ParseShare(s.shareOf(1))

@@ -189,6 +189,9 @@ func (n *Node) proof(id server.TxID) (*raftfsm.Proof, error) {
 	if r.Status(id) != ledger.StatusCommitted {
 		return nil, fmt.Errorf("receipt of %v: %w", id, server.ErrNotCommitted)
 	}
+	if n.ofEarlierLife(id.Seqno) {
+		return nil, fmt.Errorf("receipt of %v: %w", id, server.ErrEarlierLife)
+	}
 	p, err := n.pastProof(r, id)
 	return p, translate(err)
 }
@@ -198,6 +201,9 @@ func (n *Node) Transaction(_ context.Context, id server.TxID) (writeset.WriteSet
 	r := n.replica()
 	if r == nil || r.Status(id) != ledger.StatusCommitted {
 		return nil, fmt.Errorf("transaction %v: %w", id, server.ErrNotCommitted)
+	}
+	if n.ofEarlierLife(id.Seqno) {
+		return nil, fmt.Errorf("transaction %v: %w", id, server.ErrEarlierLife)
 	}
 	ws, err := n.pastWrites(r, id)
 	return ws, translate(err)

@@ -33,6 +33,11 @@ type recovery struct {
 // publicOnly says that the private state of the service's earlier life is not there yet.
 func (n *Node) publicOnly() bool { return n.recovery != nil && !n.recovery.done.Load() }
 
+// ofEarlierLife says that a transaction is of the life whose secrets are still missing.
+func (n *Node) ofEarlierLife(seqno uint64) bool {
+	return n.publicOnly() && seqno <= n.recovery.target
+}
+
 // recoveryFigures are how far the private state is to be read, and has been; nil unless a
 // recovery is under way.
 func (n *Node) recoveryFigures() (target, reached *uint64) {

@@ -144,6 +144,8 @@ func (s *Server) historicalError(c *Call, id TxID, err error) error {
 		c.Response.Set(api.HeaderRetryAfter, "3")
 		c.Response.Raw(api.TypeText, []byte("Historical transaction "+id.String()+" is not currently available."))
 		return nil
+	case errors.Is(err, ErrEarlierLife):
+		return api.Errorf(http.StatusNotFound, api.TransactionInvalid, "Historical transaction %s is not signed by the current service identity key and cannot be retrieved until recovery is complete.", id)
 	case errors.Is(err, ErrNotCommitted):
 		if e := s.historical(c, id); e != nil {
 			return e

@@ -39,6 +39,9 @@ var (
 	// ErrFetching says that ledger entries needed for the answer are on their way;
 	// the client is told to ask again.
 	ErrFetching = errors.New("the transaction is being fetched")
+	// ErrEarlierLife says that a transaction is of the service's life before the recovery
+	// that is under way, whose secrets are not there yet.
+	ErrEarlierLife = errors.New("the transaction is of the service's earlier life, which is still being recovered")
 )
 
 // Node is what the server needs of the node that it fronts. All methods are safe
@@ -69,7 +72,7 @@ type Node interface {
 	// A poll of a Pending transaction's status calls it.
 	RequestSignature()
 	// Receipt returns the JSON receipt of a committed transaction.
-	// Errors: ErrNotCommitted, ErrNoReceipt, ErrFetching.
+	// Errors: ErrNotCommitted, ErrNoReceipt, ErrFetching, ErrEarlierLife.
 	Receipt(ctx context.Context, id TxID) (*ledger.Receipt, error)
 	// COSEReceipt returns the COSE receipt of a committed transaction. Errors as Receipt.
 	COSEReceipt(ctx context.Context, id TxID) ([]byte, error)

@@ -35,6 +35,14 @@ func TestClusterAnswers(t *testing.T) {
 	probe(t, "cluster.py", "ccf-cluster.json")
 }
 
+// TestRecoveryAnswers asks in each state of disaster recovery, and of starts that are refused.
+func TestRecoveryAnswers(t *testing.T) {
+	if testing.Short() || raceEnabled {
+		t.Skip("it takes more than a minute")
+	}
+	probe(t, "recovery.py", "ccf-recovery.json")
+}
+
 // probe runs a prober on chanceryd and compares what it records with CCF's answers.
 func probe(t *testing.T, prober, answers string) {
 	t.Helper()
