@@ -23,20 +23,32 @@ func (d *Dir) BeginRecovery() error {
 			return err
 		}
 	}
-	entries, err := d.fs.ReadDir(d.path)
+	unfinished, err := d.UnfinishedRecovery()
 	if err != nil {
-		return fmt.Errorf("listing the ledger directory: %w", err)
+		return err
 	}
-	for _, e := range entries {
-		if name, ok := parseChunkName(e.Name()); ok && name.recovery {
-			path := filepath.Join(d.path, e.Name())
-			if err := d.fs.Rename(path, path+".ignored"); err != nil {
-				return fmt.Errorf("setting aside a file of an earlier recovery: %w", err)
-			}
+	for _, name := range unfinished {
+		path := filepath.Join(d.path, name)
+		if err := d.fs.Rename(path, path+".ignored"); err != nil {
+			return fmt.Errorf("setting aside a file of an earlier recovery: %w", err)
 		}
 	}
 	d.suffix = true
 	return d.fs.SyncDir(d.path)
+}
+
+// UnfinishedRecovery names the files of a recovery that ended before the service was open.
+func (d *Dir) UnfinishedRecovery() (names []string, err error) {
+	entries, err := d.fs.ReadDir(d.path)
+	if err != nil {
+		return nil, fmt.Errorf("listing the ledger directory: %w", err)
+	}
+	for _, e := range entries {
+		if name, ok := parseChunkName(e.Name()); ok && name.recovery {
+			names = append(names, e.Name())
+		}
+	}
+	return names, nil
 }
 
 // EndRecovery gives the files of a recovery their own names: the service is open.

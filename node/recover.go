@@ -6,6 +6,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
+	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -39,9 +41,10 @@ func (n *Node) ofEarlierLife(seqno uint64) bool {
 }
 
 // recoveryFigures are how far the private state is to be read, and has been; nil unless a
-// recovery is under way.
+// recovery is under way. It ends when the files have the names of the service's own: what
+// the application is told to be committed must not be in files that a restart sets aside.
 func (n *Node) recoveryFigures() (target, reached *uint64) {
-	if !n.publicOnly() {
+	if n.recovery == nil || n.state.Load() == statePartOfNetwork {
 		return nil, nil
 	}
 	at := n.recovery.reached.Load()
@@ -63,6 +66,9 @@ func (n *Node) prepareRecover(ctx context.Context) error {
 		return err
 	}
 	if err := n.ledger.BeginRecovery(); err != nil {
+		return err
+	}
+	if err := n.setAside(raftDir(n.cfg)); err != nil {
 		return err
 	}
 	n.recovery = &recovery{target: last.Seqno, view: last.View, work: make(chan struct{}, 1)}
@@ -95,9 +101,36 @@ func (n *Node) prepareRecover(ctx context.Context) error {
 		return err
 	}
 	if path := n.cfg.Chancery.KeyFile; path != "" {
+		if err := n.setAside(path); err != nil {
+			return err
+		}
 		return saveKeys(n.fs, path, n.keys, n.secrets, nodePEM)
 	}
 	return nil
+}
+
+// setAside renames what an earlier node left at path, if anything, so that it stays: what
+// it holds may be wanted when a recovery fails.
+func (n *Node) setAside(path string) error {
+	if _, err := n.fs.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return fmt.Errorf("setting aside what an earlier node left: %w", err)
+	}
+	to := path + ".ignored"
+	for i := 2; ; i++ {
+		if _, err := n.fs.Stat(to); errors.Is(err, fs.ErrNotExist) {
+			break
+		} else if err != nil {
+			return fmt.Errorf("setting aside what an earlier node left: %w", err)
+		}
+		to = fmt.Sprintf("%s.ignored-%d", path, i)
+	}
+	n.log.Info("set aside what an earlier node left", "from", path, "to", to)
+	if err := n.fs.Rename(path, to); err != nil {
+		return fmt.Errorf("setting aside what an earlier node left: %w", err)
+	}
+	return n.fs.SyncDir(filepath.Dir(path))
 }
 
 // previousIdentity reads the certificate of the service that is to be recovered.
@@ -257,6 +290,12 @@ func (n *Node) readPrivate(ctx context.Context, secrets []gov.LedgerSecret) erro
 			return err
 		}
 		r.reached.Store(e.ID.Seqno)
+	}
+	// Before the service opens: a node that is resumed afterwards needs the secrets.
+	if path := n.cfg.Chancery.KeyFile; path != "" {
+		if err := saveKeys(n.fs, path, n.keys, n.secrets, n.certs.signer.Load().NodeCertPEM); err != nil {
+			return err
+		}
 	}
 	if err := n.store.Graft(private.Head()); err != nil {
 		return err

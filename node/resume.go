@@ -17,12 +17,19 @@ import (
 var errProduction = errors.New("chancery.production is set")
 
 // prepareResume takes up the keys of an earlier process on this machine.
-func (n *Node) prepareResume() (err error) {
+func (n *Node) prepareResume() error {
 	if n.cfg.Chancery.Production {
 		return fmt.Errorf("command %s: %w", config.CommandResume, errProduction)
 	}
 	if n.cfg.Chancery.KeyFile == "" {
 		return errors.New("command Resume: chancery.key_file must name the key file that the node wrote when it was started")
+	}
+	unfinished, err := n.ledger.UnfinishedRecovery()
+	if err != nil {
+		return err
+	}
+	if len(unfinished) > 0 {
+		return fmt.Errorf("command Resume: %s in %s is of a recovery that was cut off; begin it again with command Recover", unfinished[0], n.cfg.Ledger.Directory)
 	}
 	var nodePEM string
 	if n.keys, n.secrets, nodePEM, err = loadKeys(n.fs, n.cfg.Chancery.KeyFile); err != nil {

@@ -2,7 +2,6 @@ package tests
 
 import (
 	"encoding/json"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -26,14 +25,6 @@ func TestRecovery(t *testing.T) {
 	c.receipt(first, "first.json")
 	c.agree("gov rekey")
 	c.log(2, "under another secret")
-	c.configure(func(config map[string]any) {
-		ours, _ := config["chancery"].(map[string]any)
-		if ours == nil {
-			ours = map[string]any{}
-		}
-		ours["key_file"] = "keys.json"
-		config["chancery"] = ours
-	})
 	for life := 1; life <= 2; life++ {
 		c.node.kill()
 		before := c.sh("cd workspace/sandbox_0; sha256sum ledger/*.committed")
@@ -50,17 +41,11 @@ func TestRecovery(t *testing.T) {
 		c.agree("gov rekey")
 	}
 	c.node.stop()
-	c.configure(command("Resume"))
-	c.node = c.start()
-	until(t, "the recovered service is resumed", func() bool {
-		if c.node.gone() {
-			t.Fatalf("the node ended:\n%s", c.node.log())
-		}
-		return strings.Contains(c.node.log(), "the node is part of the network")
-	})
-	c.says(c.node.log(), "starting from a snapshot")
+	c.resume()
 	c.says(c.asks("/app/log/private?id=1"), "before the disaster")
-	c.receipt(first, "resumed.json")
+	c.says(c.asks("/app/log/private?id=12"), "in a new life")
+	c.receipt(first, "again.json")
+	c.says(c.node.log(), "starting from a snapshot")
 	c.node.stop()
 	c.says(c.sh("bin/chancery ledger verify workspace/sandbox_0/ledger --service-cert service_cert.pem"), "the ledger is good")
 	c.says(c.sh("bin/chancery gov audit workspace/sandbox_0/ledger"), "the service is Recovering", "each holds")
@@ -95,27 +80,22 @@ func (c *consortium) receipt(tx, file string) {
 	c.sh("bin/chancery receipt get " + tx + " -o " + file + c.flags("alice") + "\nbin/chancery receipt verify " + file + " --service-cert service_cert.pem --tx " + tx)
 }
 
-// recover starts a node over the ledger that is left, and takes the service to open.
+// recover starts a node over the ledger that is left, and takes the service to open. The
+// second time, its machine fails while it waits for shares.
 func (c *consortium) recover(life int) {
 	c.t.Helper()
 	previous := "service_" + string(rune('0'+life-1)) + ".pem"
-	c.sh("mv service_cert.pem " + previous + "; rm -r workspace/sandbox_0/ledger.raft; rm -f workspace/sandbox_0/*.pem")
-	c.configure(func(config map[string]any) {
-		config["command"] = map[string]any{
-			"type": "Recover", "service_certificate_file": filepath.Join(c.dir, "service_cert.pem"),
-			"recover": map[string]any{
-				"initial_service_certificate_validity_days": 90, "previous_service_identity_file": filepath.Join(c.dir, previous),
-			},
-		}
-	})
-	c.node = c.start()
-	until(c.t, "the new service certificate is there", func() bool {
-		_, err := os.Stat(filepath.Join(c.dir, "service_cert.pem"))
-		if c.node.gone() {
-			c.t.Fatalf("the node ended:\n%s", c.node.log())
-		}
-		return err == nil
-	})
+	c.sh("mv service_cert.pem " + previous)
+	c.beginRecovery(previous)
+	if life == 2 {
+		c.agree("gov open service_cert.pem --previous " + previous)
+		c.says(c.as("alice", "recover share submit --enc-key keys/alice_enc_privk.pem"), "1/2 recovery shares successfully submitted")
+		c.node.kill()
+		c.says(c.sh("cd workspace/sandbox_0; ls ledger"), ".recovery")
+		c.command(map[string]any{"type": "Resume"})
+		c.says(c.sh("cd workspace/sandbox_0 && rm node.pid && ../../bin/chanceryd --config config.json 2>&1 && exit 1 || true"), "is of a recovery that was cut off; begin it again with command Recover")
+		c.beginRecovery(previous)
+	}
 	c.says(c.sh("bin/chancery recover status"+c.flags("alice")), "service Recovering, recovered ", "node PartOfPublicNetwork", "2 recovery share(s) are needed")
 	c.says(c.asks("/app/log/private?id=1"), "FrontendNotOpen")
 	c.agree("gov open service_cert.pem --previous " + previous)
@@ -133,5 +113,41 @@ func (c *consortium) recover(life int) {
 	until(c.t, "the files have the names of the service's own", func() bool {
 		leftovers, err := filepath.Glob(filepath.Join(c.home(), "ledger", "*.recovery"))
 		return err == nil && len(leftovers) == 0
+	})
+}
+
+// command changes what the node is started with. It keeps its keys in a file.
+func (c *consortium) command(command map[string]any) {
+	c.configure(func(config map[string]any) {
+		command["service_certificate_file"] = filepath.Join(c.dir, "service_cert.pem")
+		config["command"] = command
+		config["chancery"] = map[string]any{"key_file": filepath.Join(c.home(), "keys.json")}
+	})
+}
+
+func (c *consortium) beginRecovery(previous string) {
+	c.t.Helper()
+	c.command(map[string]any{"type": "Recover", "recover": map[string]any{
+		"initial_service_certificate_validity_days": 90, "previous_service_identity_file": filepath.Join(c.dir, previous),
+	}})
+	c.launch()
+}
+
+// resume starts the node again after an orderly end.
+func (c *consortium) resume() {
+	c.t.Helper()
+	c.command(map[string]any{"type": "Resume"})
+	c.launch()
+}
+
+// launch starts the node, and returns when it answers.
+func (c *consortium) launch() {
+	c.t.Helper()
+	c.node = c.start()
+	until(c.t, "the node answers", func() bool {
+		if c.node.gone() {
+			c.t.Fatalf("the node ended:\n%s", c.node.log())
+		}
+		return strings.Contains(c.sh("bin/chancery recover status"+c.flags("alice")+" 2>&1 || true"), "node PartOf")
 	})
 }
