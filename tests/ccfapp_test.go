@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"chancery/client"
+	"chancery/samples"
 )
 
 // notThere are members that the package declares and CCF's runtime does not have either,
@@ -51,6 +52,9 @@ func TestCCFAppPackage(t *testing.T) {
 	}
 	dir := filepath.Join(t.TempDir(), "app")
 	if err := os.CopyFS(dir, os.DirFS("testdata/ccfapp")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(filepath.Join(dir, "types"), samples.Types()); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)

@@ -1,5 +1,6 @@
 // The global objects of an application: those of CCF, and ccf.chancery, which CCF does
-// not have. Applications that import @microsoft/ccf-app need this file for the latter only.
+// not have. Applications that import `ccf` from @microsoft/ccf-app need this file for the
+// latter only, as globalThis.ccf.chancery.
 
 /** A map of the key-value store. Keys and values are bytes, compared by content. */
 interface KvMap {
@@ -153,7 +154,7 @@ interface Ccf {
   chancery: { kv: OrderedKv };
 }
 
-declare const ccf: Ccf;
+declare var ccf: Ccf;
 
 declare const snp_attestation: {
   verifySnpAttestation(evidence: ArrayBuffer, endorsements: ArrayBuffer, uvmEndorsements?: ArrayBuffer, endorsedTcb?: string): any;

@@ -31,6 +31,8 @@ export function get(request: app.Request): app.Response {
   }
   const found: string[] = [];
   tags().forEach((tag) => found.push(tag));
+  const ordered = globalThis.ccf.chancery.kv.keys(app.rawKv["public:tags"], { reverse: true }).keys.map((key) => app.string.decode(key));
+  if (ordered.join() !== [...found].sort().reverse().join()) throw new Error(`in order: ${ordered}`);
   const caller = request.caller as unknown as app.UserCertAuthnIdentity;
   return { body: { item, tags: found.sort(), version: items().getVersionOfPreviousWrite(id), policy: caller.policy, last: app.getLastCommittedTxId().view } };
 }
