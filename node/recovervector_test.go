@@ -1,0 +1,199 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"chancery/gov"
+	"chancery/gov/tables"
+	"chancery/internal/ccftest"
+	"chancery/internal/cose"
+	"chancery/internal/durable"
+	"chancery/kv"
+	"chancery/kv/writeset"
+	"chancery/ledger"
+	"chancery/node/config"
+)
+
+// sevenService is what is known of a service that CCF 7.0.2 wrote and recovered once.
+type sevenService struct {
+	Share struct {
+		Members map[string]string `json:"members"`
+		Shares  map[string]string `json:"decrypted_shares_hex"`
+	} `json:"share_example"`
+	Private []struct {
+		TxID, Map, Key string
+		Value          *string
+	} `json:"private_values"`
+	Receipts []struct {
+		TxID   string
+		JSON   json.RawMessage `json:"json_receipt"`
+		Status int             `json:"json_status"`
+	}
+}
+
+// TestRecoverCCF recovers a service of CCF's own from its ledger files: with shares that
+// CCF dealt, every private value is there, and the receipts of both its lives verify under
+// the identity of the third.
+func TestRecoverCCF(t *testing.T) {
+	vectors := ccftest.Vectors(t)
+	var seven sevenService
+	text, err := os.ReadFile(filepath.Join(vectors, "seven_service.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &seven); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.CopyFS(filepath.Join(dir, "ledger"), os.DirFS(filepath.Join(vectors, "seven_service", "ledger_recovered"))); err != nil {
+		t.Fatal(err)
+	}
+	n, end := recoverIn(t, dir, filepath.Join(vectors, "seven_service", "common", "service_cert_1.pem"))
+	defer end()
+	await(t, "the public state is open", func() bool { return n.state.Load() == statePublic })
+
+	// Its members' signing keys are not at hand: what their proposal does is done directly.
+	err = n.transact(t.Context(), func(tx *kv.Tx) error {
+		s, _, err := tables.ServiceInfo.Get(tx)
+		if err != nil {
+			return err
+		}
+		s.Status = tables.ServiceWaiting
+		return tables.ServiceInfo.Put(tx, s)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, member := range []string{"member0", "member2"} {
+		id, share := seven.Share.Members[member], unhex(t, seven.Share.Shares[member])
+		payload, err := json.Marshal(map[string]string{"share": base64.StdEncoding.EncodeToString(share)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = n.transact(t.Context(), func(tx *kv.Tx) error {
+			_, err := gov.SubmitShare(tx, &effects{n: n, tx: tx}, gov.Signed{Member: id, Envelope: &cose.Sign1{Payload: payload}}, id)
+			return err
+		})
+		if err != nil {
+			t.Fatalf("share of %s: %v", member, err)
+		}
+	}
+	await(t, "the service is open again", func() bool { return n.state.Load() == statePartOfNetwork })
+
+	last := map[[2]string]*string{}
+	for _, w := range seven.Private {
+		last[[2]string{w.Map, w.Key}] = w.Value
+	}
+	if len(last) == 0 {
+		t.Fatal("no private values are known")
+	}
+	tx := n.Begin()
+	defer tx.Discard()
+	for at, want := range last {
+		got, ok := tx.Get(at[0], unhex(t, at[1]))
+		if ok != (want != nil) || ok && !bytes.Equal(got, unhex(t, *want)) {
+			t.Errorf("%s[%s]: got %x, %v; want %v", at[0], at[1], got, ok, want)
+		}
+	}
+	checkEarlierReceipts(t, n, seven)
+}
+
+// checkEarlierReceipts has the node issue the receipts that CCF issued, and verifies them.
+func checkEarlierReceipts(t *testing.T, n *Node, seven sevenService) {
+	t.Helper()
+	service, err := n.serviceCert()
+	if err != nil {
+		t.Fatal(err)
+	}
+	checked := 0
+	for _, r := range seven.Receipts {
+		if r.Status != 200 {
+			continue
+		}
+		id, err := writeset.ParseTxID(r.TxID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var compact bytes.Buffer
+		if err := json.Compact(&compact, r.JSON); err != nil {
+			t.Fatal(err)
+		}
+		want, err := ledger.ParseReceipt(compact.Bytes())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got *ledger.Receipt
+		await(t, "receipt of "+r.TxID, func() bool { got, err = n.Receipt(t.Context(), id); return err == nil })
+		if got.LeafDigest() != want.LeafDigest() || got.Root() != want.Root() || !bytes.Equal(got.Signature, want.Signature) {
+			t.Errorf("receipt of %s: another than CCF's", r.TxID)
+		}
+		if err := got.Verify(service); err != nil {
+			t.Errorf("receipt of %s: %v", r.TxID, err)
+		}
+		got.Endorsements = got.Endorsements[:len(got.Endorsements)-1]
+		if err := got.Verify(service); err == nil {
+			t.Errorf("receipt of %s verifies with an endorsement missing", r.TxID)
+		}
+		checked++
+	}
+	if checked < 30 {
+		t.Errorf("%d receipts were checked", checked)
+	}
+}
+
+// recoverIn begins a recovery of the ledger in dir. The returned function stops the node.
+func recoverIn(t *testing.T, dir, previous string) (*Node, func()) {
+	t.Helper()
+	face := map[string]any{"bind_address": "127.0.0.1:0"}
+	text, err := json.Marshal(map[string]any{
+		"network": map[string]any{"node_to_node_interface": face, "rpc_interfaces": map[string]any{"main": face}},
+		"command": map[string]any{
+			"type": "Recover", "service_certificate_file": filepath.Join(dir, "service.pem"),
+			"recover": map[string]any{"previous_service_identity_file": previous},
+		},
+		"ledger":       map[string]any{"directory": filepath.Join(dir, "ledger")},
+		"snapshots":    map[string]any{"directory": filepath.Join(dir, "snapshots")},
+		"output_files": map[string]any{"node_certificate_file": filepath.Join(dir, "node.pem")},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := config.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := open(t.Context(), cfg, Options{Log: slog.New(slog.DiscardHandler), Version: "test", FS: durable.OS(), Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- n.run(ctx) }()
+	return n, func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("the node ended: %v", err)
+		}
+		if err := n.ledger.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func unhex(t *testing.T, text string) []byte {
+	t.Helper()
+	b, err := hex.DecodeString(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
