@@ -96,14 +96,13 @@ func (c *consortium) recover(life int) {
 		c.says(c.sh("cd workspace/sandbox_0 && rm node.pid && ../../bin/chanceryd --config config.json 2>&1 && exit 1 || true"), "is of a recovery that was cut off; begin it again with command Recover")
 		c.beginRecovery(previous)
 	}
-	c.says(c.sh("bin/chancery recover status"+c.flags("alice")), "service Recovering, recovered ", "node PartOfPublicNetwork", "2 recovery share(s) are needed")
+	page := c.page("../docs/recovery.md", previous)
+	c.says(c.sh(page[0]), "service Recovering, recovered ", "node PartOfPublicNetwork", "2 recovery share(s) are needed")
 	c.says(c.asks("/app/log/private?id=1"), "FrontendNotOpen")
-	c.agree("gov open service_cert.pem --previous " + previous)
+	c.says(c.sh(page[1]), "Accepted")
 	c.says(c.as("bob", "recover status"), "service WaitingForRecoveryShares")
 	c.sh("bin/chancery recover share submit --enc-key keys/carol_enc_privk.pem" + c.flags("alice") + " && exit 1 || true")
-	c.says(c.as("alice", "recover share submit --enc-key keys/alice_enc_privk.pem"), "1/2 recovery shares successfully submitted")
-	c.as("bob", "recover share get --enc-key keys/bob_enc_privk.pem -o share.b64")
-	c.says(c.as("bob", "recover share submit --share share.b64"), "End of recovery procedure initiated")
+	c.says(c.sh("rm -f share.b64\n"+page[2]), "1/2 recovery shares successfully submitted", "End of recovery procedure initiated")
 	until(c.t, "the service is open", func() bool {
 		if c.node.gone() {
 			c.t.Fatalf("the node ended:\n%s", c.node.log())
@@ -150,4 +149,16 @@ func (c *consortium) launch() {
 		}
 		return strings.Contains(c.sh("bin/chancery recover status"+c.flags("alice")+" 2>&1 || true"), "node PartOf")
 	})
+}
+
+// page are the commands of a page of the documentation, for this consortium's files.
+func (c *consortium) page(path, previous string) []string {
+	c.t.Helper()
+	blocks := shellBlocks(c.t, path, 3)
+	for i, text := range blocks {
+		text = strings.NewReplacer("chancery ", "bin/chancery ", "127.0.0.1:8000", "127.0.0.1:"+c.port, "previous_cert.pem", previous,
+			" alice_", " keys/alice_", " bob_", " keys/bob_").Replace(text)
+		blocks[i] = "set -e\n" + text
+	}
+	return blocks
 }
