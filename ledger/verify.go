@@ -37,6 +37,9 @@ type VerifyOptions struct {
 	// Snapshots are files that must be what the ledger says of them: each committed to by
 	// the transaction that its name says, and of the state at its seqno.
 	Snapshots []SnapshotFile
+	// Behind are entries that are to follow the files, which then must end with a signature:
+	// they are audited as if they stood in them.
+	Behind []*Entry
 	// Progress is called now and then, with bytes, from the calling goroutine.
 	Progress func(done, total int64)
 	// Workers is how many signatures are verified at a time; 0: one per core.
@@ -149,6 +152,11 @@ func (a *auditor) readAll(fsys durable.FS, dirs []string) error {
 		}
 		a.report.Files++
 		if err := a.readFile(fsys, f, i == len(files)-1); err != nil {
+			return err
+		}
+	}
+	for _, e := range a.opts.Behind {
+		if err := a.step(e, 0, a.flagged || e.Flags&ForceChunkBefore != 0); err != nil {
 			return err
 		}
 	}

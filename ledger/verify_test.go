@@ -1,9 +1,11 @@
 package ledger
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -177,5 +179,42 @@ func TestVerifyForeignService(t *testing.T) {
 		if !errors.Is(err, ErrUntrusted) {
 			t.Errorf("under the certificate %v: %v, want ErrUntrusted", cert, err)
 		}
+	}
+}
+
+// TestVerifyBehind audits entries that are in no file yet, as if they were in one.
+func TestVerifyBehind(t *testing.T) {
+	whole := filepath.Join(ccftest.Vectors(t), "seven_service", "ledger")
+	d, err := OpenDir(durable.OS(), whole, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	var behind []*Entry
+	for e, err := range d.Entries(242) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		behind = append(behind, e)
+	}
+	service := mustCert(t, readPEM(t, "seven_service", "common", "service_cert_0.pem"))
+	short := t.TempDir()
+	if err := os.CopyFS(short, os.DirFS(whole)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(short, "ledger_242")); err != nil {
+		t.Fatal(err)
+	}
+	got, err := verify(t, short, VerifyOptions{Service: service, Behind: behind})
+	if err != nil || got.LastSigned.String() != "2.262" || got.Unsigned != 0 {
+		t.Errorf("through %v, %d unsigned: %v", got.LastSigned, got.Unsigned, err)
+	}
+	raw := bytes.Clone(behind[1].Raw)
+	raw[8] ^= 1 // of the tag
+	if behind[1], err = ParseEntry(raw); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := verify(t, short, VerifyOptions{Service: service, Behind: behind}); err == nil {
+		t.Error("entries of which one is changed verify")
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -58,13 +59,16 @@ func (n *Node) prepareRecover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	last := n.ledger.Last()
-	if last.Seqno == 0 {
+	if n.ledger.Last().Seqno == 0 {
 		return fmt.Errorf("command Recover: the ledger directory %s holds no signed transaction; a new service begins with Start", n.cfg.Ledger.Directory)
 	}
 	if err := n.verifyEarlierLife(ctx, previous); err != nil {
 		return err
 	}
+	if err := n.salvage(ctx, previous); err != nil {
+		return err
+	}
+	last := n.ledger.Last()
 	if err := n.ledger.BeginRecovery(); err != nil {
 		return err
 	}
@@ -152,7 +156,7 @@ func (n *Node) previousIdentity() (*x509.Certificate, error) {
 // did not sign. What is behind its last signature is not looked at; BeginRecovery cuts it.
 func (n *Node) verifyEarlierLife(ctx context.Context, previous *x509.Certificate) error {
 	begun := time.Now()
-	r, err := ledger.Verify(ctx, n.fs, append([]string{n.cfg.Ledger.Directory}, n.cfg.Ledger.ReadOnlyDirectories...), ledger.VerifyOptions{Service: previous})
+	r, err := ledger.Verify(ctx, n.fs, n.ledgerDirs(), ledger.VerifyOptions{Service: previous})
 	if err != nil {
 		return fmt.Errorf("command Recover: the ledger does not verify: %w", err)
 	}
@@ -164,6 +168,41 @@ func (n *Node) verifyEarlierLife(ctx context.Context, previous *x509.Certificate
 		n.log.Info("what stands behind the last signature is dropped: nothing vouches for it", "entries", r.Unsigned, "after", r.LastSigned.String())
 	}
 	return nil
+}
+
+// salvage brings into the ledger what this node received before the disaster and had not
+// learned to be committed, where Raft's log is still there: others may have acknowledged it.
+// What does not verify is left where it is.
+func (n *Node) salvage(ctx context.Context, previous *x509.Certificate) error {
+	last := n.ledger.Last()
+	spans, err := raftfsm.Salvage(n.fs, raftDir(n.cfg), last)
+	if err != nil {
+		n.log.Error("Raft's log cannot be read: what it may hold behind the ledger's end is not recovered; another node's files may have it", "after", last.String(), "err", err)
+		return nil
+	}
+	if len(spans) == 0 {
+		return nil
+	}
+	if err := n.ledger.DropTail(); err != nil {
+		return err
+	}
+	_, err = ledger.Verify(ctx, n.fs, n.ledgerDirs(), ledger.VerifyOptions{Service: previous, Behind: slices.Concat(spans...)})
+	if err != nil {
+		n.log.Error("what Raft's log holds behind the ledger's end does not verify, and is not recovered", "after", last.String(), "err", err)
+		return nil
+	}
+	for _, span := range spans {
+		if err := n.ledger.AppendSigned(span); err != nil {
+			return fmt.Errorf("writing what Raft's log holds behind the ledger's end: %w", err)
+		}
+	}
+	n.log.Info("Raft's log held signed entries behind the ledger's end", "after", last.String(), "through", n.ledger.Last().String())
+	return n.ledger.Sync()
+}
+
+// ledgerDirs are where the ledger's chunks are.
+func (n *Node) ledgerDirs() []string {
+	return append([]string{n.cfg.Ledger.Directory}, n.cfg.Ledger.ReadOnlyDirectories...)
 }
 
 // create submits the first transaction of a life of the service and returns its position.

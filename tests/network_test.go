@@ -139,7 +139,13 @@ func (w *network) start(target string) *netNode {
 	for _, name := range []string{rpc, own, away, n2n} {
 		n.ports[name] = freePort(w.t)
 	}
-	config := w.config(n, target)
+	w.launch(n, w.config(n, target))
+	return n
+}
+
+// launch starts a node's process, and returns when it has its certificate.
+func (w *network) launch(n *netNode, config map[string]any) {
+	w.t.Helper()
 	for _, edit := range w.edits {
 		edit(config)
 	}
@@ -174,7 +180,6 @@ func (w *network) start(target string) *netNode {
 		n.id, err = identity.KeyID(cert.PublicKey)
 		return err
 	})
-	return n
 }
 
 func readCert(path string) (*x509.Certificate, error) {

@@ -1,0 +1,101 @@
+package tests
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"chancery/gov/tables"
+	"chancery/kv/writeset"
+)
+
+// TestDisaster kills all three nodes at once while clients write, loses the disks of the
+// primary and of one backup, and recovers from the other backup's files: everything that
+// was acknowledged as committed is there. Then the recovered service loses its node as well.
+func TestDisaster(t *testing.T) {
+	w := newNetwork(t, 3)
+	h := &history{committed: map[int]writeset.TxID{}, executed: map[int]writeset.TxID{}}
+	for range 2 {
+		ctx, cancel := context.WithCancel(t.Context())
+		c := w.client()
+		var writers sync.WaitGroup
+		for i := range 8 {
+			writers.Go(func() { h.write(ctx, c, i%4 != 0) })
+		}
+		h.await(t, len(h.snapshot().committed)+200)
+		<-time.After(time.Duration(rand.IntN(100)) * time.Millisecond) // the random moment
+		lead := w.primary()
+		left := lead
+		for _, n := range w.nodes {
+			must(t, n.cmd.Process.Kill())
+			if n != lead {
+				left = n
+			}
+		}
+		for _, n := range w.nodes {
+			<-n.ended
+		}
+		cancel()
+		writers.Wait()
+		c.Close()
+		for _, n := range w.nodes {
+			if n != left {
+				must(t, os.RemoveAll(n.dir))
+			}
+		}
+		w.nodes = nil
+		w.recover(left)
+		h.check(w)
+	}
+}
+
+// recover starts a node over another one's files, and takes the service to open.
+func (w *network) recover(dead *netNode) {
+	w.t.Helper()
+	must(w.t, os.Rename(filepath.Join(w.dir, "service_cert.pem"), filepath.Join(w.dir, "previous_cert.pem")))
+	must(w.t, os.Remove(filepath.Join(dead.dir, "node.pid")))
+	must(w.t, os.Remove(filepath.Join(dead.dir, "node.pem")))
+	n := &netNode{net: w, name: dead.name, dir: dead.dir, ports: dead.ports, ended: make(chan struct{})}
+	config := w.config(n, "")
+	config["command"] = map[string]any{
+		"type": "Recover", "service_certificate_file": "../service_cert.pem",
+		"recover": map[string]any{"previous_service_identity_file": "../previous_cert.pem"},
+	}
+	w.launch(n, config)
+	w.until("the public state is there", func() error { return n.says("/node/state", `"PartOfPublicNetwork"`) })
+	cli := func(args ...string) string {
+		w.t.Helper()
+		args = append(args, "--url", "https://127.0.0.1:"+n.ports[rpc], "--service-cert", "service_cert.pem", "--cert", "member0_cert.pem", "--key", "member0_privk.pem")
+		cmd := exec.Command(binary(w.t, "chancery"), args...)
+		cmd.Dir = w.dir
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			w.t.Fatalf("chancery %s: %v\n%s", strings.Join(args[:2], " "), err, out)
+		}
+		return string(out)
+	}
+	cli("gov", "open", "service_cert.pem", "--previous", "previous_cert.pem")
+	cli("recover", "share", "submit", "--enc-key", "member0_enc_privk.pem")
+	w.until("the service is open", func() error { return n.says("/node/network", `"`+string(tables.ServiceOpen)+`"`) })
+	var err error
+	w.service, err = readCert(filepath.Join(w.dir, "service_cert.pem"))
+	must(w.t, err)
+	w.until("the node has everything", func() error { return n.says("/node/state", `"PartOfNetwork"`) })
+}
+
+// says asks for a page that is to hold text.
+func (n *netNode) says(path, text string) error {
+	_, body, err := n.get(own, path)
+	if err == nil && !bytes.Contains(body, []byte(text)) {
+		err = fmt.Errorf("%s: %s", path, body)
+	}
+	return err
+}
