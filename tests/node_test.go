@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -172,8 +173,10 @@ func put(id int, msg string) client.Request {
 	return client.Request{Method: "POST", Path: "/app/log/private", Wait: client.ForCommit, JSON: map[string]any{"id": id, "msg": msg}}
 }
 
+// get reads a record without waiting for what else is not committed yet: a service of
+// chancery up would.
 func get(id int) client.Request {
-	return client.Request{Method: "GET", Path: fmt.Sprintf("/app/log/private?id=%d", id)}
+	return client.Request{Method: "GET", Path: fmt.Sprintf("/app/log/private?id=%d", id), Header: http.Header{"Prefer": {"respond-async"}}}
 }
 
 // holds checks that the records are there.
