@@ -267,10 +267,7 @@ func (j *joiner) accept(a *api.JoinAnswer) error {
 	if err := n.use(network.EndorsedCertificate); err != nil {
 		return err
 	}
-	if path := n.cfg.Chancery.KeyFile; path != "" {
-		return saveKeys(n.fs, path, n.keys, n.secrets, network.EndorsedCertificate)
-	}
-	return nil
+	return n.saveKeys()
 }
 
 // joinService asks until it is let in, and then takes part.

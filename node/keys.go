@@ -83,7 +83,17 @@ type keyFile struct {
 
 const keyFileWarning = "INSECURE: private keys and ledger secrets of a development node in the clear. Whoever reads this file can read and forge everything that the service holds."
 
-// saveKeys writes the key file before anything is sealed with what stands in it.
+// saveKeys writes the key file, where the configuration names one, before anything is
+// sealed with what stands in it.
+func (n *Node) saveKeys() error {
+	path := n.cfg.Chancery.KeyFile
+	if path == "" {
+		return nil
+	}
+	return saveKeys(n.fs, path, n.keys, n.secrets, n.certs.signer.Load().NodeCertPEM)
+}
+
+// saveKeys writes a key file.
 func saveKeys(fsys durable.FS, path string, k *keys, secrets *ledger.Secrets, nodeCert string) error {
 	f := keyFile{Warning: keyFileWarning, LedgerSecrets: map[string]string{}, NodeCert: nodeCert}
 	for _, p := range []struct {

@@ -70,9 +70,7 @@ type Node struct {
 
 	recovery *recovery // of a service that is being recovered, or was by this node
 
-	livesOnce sync.Once
-	lives     []life // the identities that the service has had, for receipts of earlier ones
-	livesErr  error
+	lives lives // for receipts of transactions under earlier identities
 
 	committed  chan struct{} // capacity 1: raised by every commit
 	membership *membership

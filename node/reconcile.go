@@ -68,38 +68,53 @@ func (n *Node) nextSecret(id raftfsm.TxID, ws writeset.WriteSet) (*ledger.Secret
 	if id.Seqno < n.known {
 		return nil, nil // the node began with it
 	}
-	for _, m := range ws {
-		if m.Name != tables.NameEncryptedSecrets || len(m.Writes) == 0 {
-			continue
-		}
-		var all map[string][]tables.EncryptedSecret
-		if err := tables.Unmarshal(m.Writes[0].Value, &all); err != nil {
-			return nil, fmt.Errorf("ledger secrets of %v: %w", id, err)
-		}
-		secret, err := n.unwrapSecret(all)
-		if err != nil {
-			return nil, fmt.Errorf("ledger secrets of %v: %w", id, err)
-		}
-		return secret, nil
+	secret, err := n.announced(ws)
+	if err != nil {
+		return nil, fmt.Errorf("ledger secrets of %v: %w", id, err)
 	}
-	return nil, nil
+	return secret, nil
 }
 
-// unwrapSecret takes the newest ledger secret for this node out of a row of
-// encrypted_ledger_secrets; nil where there are earlier ones alone.
-func (n *Node) unwrapSecret(all map[string][]tables.EncryptedSecret) (*ledger.Secret, error) {
-	for _, s := range all[n.keys.id] {
-		if s.Version != nil {
-			continue // an older one, for a node that recovers
-		}
-		raw, err := identity.UnwrapWith(n.keys.encryption, s.EncryptedSecret)
-		if err != nil {
-			return nil, err
-		}
-		return ledger.NewSecret(raw)
+func (n *Node) announced(ws writeset.WriteSet) (*ledger.Secret, error) {
+	var all map[string][]tables.EncryptedSecret
+	if ok, err := written(ws, tables.NameEncryptedSecrets, &all); !ok {
+		return nil, err
 	}
-	if len(all[n.keys.id]) > 0 {
-		return nil, nil // the restored ones of a recovery: see restoredSecrets
+	return n.newestSecret(all[n.keys.id])
+}
+
+// written reads what a transaction wrote to a table that holds one JSON value; ok is false
+// where it wrote none.
+func written(ws writeset.WriteSet, table string, to any) (ok bool, err error) {
+	m := ws.Map(table)
+	if m == nil || len(m.Writes) == 0 {
+		return false, nil
 	}
-	return nil, errors.New("none is for this node")
+	if err := tables.Unmarshal(m.Writes[len(m.Writes)-1].Value, to); err != nil {
+		return false, fmt.Errorf("%s: %w", table, err)
+	}
+	return true, nil
+}
+
+// newestSecret takes the newest ledger secret out of those that encrypted_ledger_secrets
+// holds for this node; nil where there are earlier ones alone.
+func (n *Node) newestSecret(mine []tables.EncryptedSecret) (*ledger.Secret, error) {
+	if len(mine) == 0 {
+		return nil, errors.New("none is for this node")
+	}
+	for _, s := range mine {
+		if s.Version == nil {
+			return n.unwrapSecret(s)
+		}
+	}
+	return nil, nil // those that a recovery restored: see restoredSecrets
+}
+
+// unwrapSecret opens a ledger secret that was wrapped for this node.
+func (n *Node) unwrapSecret(s tables.EncryptedSecret) (*ledger.Secret, error) {
+	raw, err := identity.UnwrapWith(n.keys.encryption, s.EncryptedSecret)
+	if err != nil {
+		return nil, err
+	}
+	return ledger.NewSecret(raw)
 }

@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"crypto/ecdsa"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -62,10 +61,11 @@ func (n *Node) prepareRecover(ctx context.Context) error {
 	if n.ledger.Last().Seqno == 0 {
 		return fmt.Errorf("command Recover: the ledger directory %s holds no signed transaction; a new service begins with Start", n.cfg.Ledger.Directory)
 	}
-	if err := n.verifyEarlierLife(ctx, previous); err != nil {
+	report, err := n.verifyEarlierLife(ctx, previous)
+	if err != nil {
 		return err
 	}
-	if err := n.salvage(ctx, previous); err != nil {
+	if err := n.salvage(ctx, previous, report.Checkpoint); err != nil {
 		return err
 	}
 	last := n.ledger.Last()
@@ -78,39 +78,16 @@ func (n *Node) prepareRecover(ctx context.Context) error {
 	n.recovery = &recovery{target: last.Seqno, view: last.View, work: make(chan struct{}, 1)}
 	n.state.Store(stateReadingPublic)
 
-	now := n.opts.Now().UTC().Truncate(time.Second)
-	if n.keys, err = newKeys(n.cfg.NodeCertificate.CurveID); err != nil {
+	n.known = last.Seqno + 1 // what the ledger says of earlier secrets is for earlier nodes
+	if err := n.beginLife(ctx, n.known, previous.RawSubject, n.cfg.Command.Recover.InitialServiceCertificateValidityDays); err != nil {
 		return err
 	}
-	if n.certs, err = newCertificates(n.cfg, n.keys, n.listeners.publishedRPC(), now); err != nil {
-		return err
-	}
-	secret, err := newLedgerSecret()
-	if err != nil {
-		return err
-	}
-	n.secrets = new(ledger.Secrets)
-	n.known = last.Seqno + 1 // what the ledger says of earlier ones is for earlier nodes
-	if err := n.secrets.Add(n.known, secret); err != nil {
-		return err
-	}
-	servicePEM, nodePEM, err := n.newIdentities(now, previous.RawSubject, n.cfg.Command.Recover.InitialServiceCertificateValidityDays)
-	if err != nil {
-		return err
-	}
-	if err := n.use(nodePEM); err != nil {
-		return err
-	}
-	if n.genesis, err = n.newLife(ctx, servicePEM, nodePEM); err != nil {
-		return err
-	}
-	if path := n.cfg.Chancery.KeyFile; path != "" {
-		if err := n.setAside(path); err != nil {
+	if n.cfg.Chancery.KeyFile != "" {
+		if err := n.setAside(n.cfg.Chancery.KeyFile); err != nil {
 			return err
 		}
-		return saveKeys(n.fs, path, n.keys, n.secrets, nodePEM)
 	}
-	return nil
+	return n.saveKeys()
 }
 
 // setAside renames what an earlier node left at path, if anything, so that it stays: what
@@ -154,26 +131,26 @@ func (n *Node) previousIdentity() (*x509.Certificate, error) {
 
 // verifyEarlierLife audits the ledger: nothing of it is believed that the earlier service
 // did not sign. What is behind its last signature is not looked at; BeginRecovery cuts it.
-func (n *Node) verifyEarlierLife(ctx context.Context, previous *x509.Certificate) error {
+func (n *Node) verifyEarlierLife(ctx context.Context, previous *x509.Certificate) (*ledger.Report, error) {
 	begun := time.Now()
 	r, err := ledger.Verify(ctx, n.fs, n.ledgerDirs(), ledger.VerifyOptions{Service: previous})
 	if err != nil {
-		return fmt.Errorf("command Recover: the ledger does not verify: %w", err)
+		return nil, fmt.Errorf("command Recover: the ledger does not verify: %w", err)
 	}
 	n.log.Info("the ledger of the earlier service verifies", "through", r.LastSigned.String(), "entries", r.Entries, "took", time.Since(begun).Round(time.Millisecond).String())
 	if r.LastSigned != n.ledger.Last() {
-		return fmt.Errorf("command Recover: the ledger is signed through %v, and its files end at %v", r.LastSigned, n.ledger.Last())
+		return nil, fmt.Errorf("command Recover: the ledger is signed through %v, and its files end at %v", r.LastSigned, n.ledger.Last())
 	}
 	if r.Unsigned > 0 || r.Tail != nil {
 		n.log.Info("what stands behind the last signature is dropped: nothing vouches for it", "entries", r.Unsigned, "after", r.LastSigned.String())
 	}
-	return nil
+	return r, nil
 }
 
 // salvage brings into the ledger what this node received before the disaster and had not
 // learned to be committed, where Raft's log is still there: others may have acknowledged it.
-// What does not verify is left where it is.
-func (n *Node) salvage(ctx context.Context, previous *x509.Certificate) error {
+// What does not verify is left where it is; what was verified already is not read again.
+func (n *Node) salvage(ctx context.Context, previous *x509.Certificate, verified *ledger.Checkpoint) error {
 	last := n.ledger.Last()
 	spans, err := raftfsm.Salvage(n.fs, raftDir(n.cfg), last)
 	if err != nil {
@@ -186,7 +163,7 @@ func (n *Node) salvage(ctx context.Context, previous *x509.Certificate) error {
 	if err := n.ledger.DropTail(); err != nil {
 		return err
 	}
-	_, err = ledger.Verify(ctx, n.fs, n.ledgerDirs(), ledger.VerifyOptions{Service: previous, Behind: slices.Concat(spans...)})
+	_, err = ledger.Verify(ctx, n.fs, n.ledgerDirs(), ledger.VerifyOptions{Service: previous, Checkpoint: verified, Behind: slices.Concat(spans...)})
 	if err != nil {
 		n.log.Error("what Raft's log holds behind the ledger's end does not verify, and is not recovered", "after", last.String(), "err", err)
 		return nil
@@ -277,13 +254,9 @@ func (n *Node) restoredSecrets() ([]gov.LedgerSecret, error) {
 		if e.Version == nil {
 			continue
 		}
-		raw, err := identity.UnwrapWith(n.keys.encryption, e.EncryptedSecret)
+		secret, err := n.unwrapSecret(e)
 		if err != nil {
 			return nil, fmt.Errorf("the restored ledger secret from seqno %d: %w", *e.Version, err)
-		}
-		secret, err := ledger.NewSecret(raw)
-		if err != nil {
-			return nil, err
 		}
 		out = append(out, gov.LedgerSecret{From: *e.Version, Secret: secret})
 	}
@@ -331,10 +304,8 @@ func (n *Node) readPrivate(ctx context.Context, secrets []gov.LedgerSecret) erro
 		r.reached.Store(e.ID.Seqno)
 	}
 	// Before the service opens: a node that is resumed afterwards needs the secrets.
-	if path := n.cfg.Chancery.KeyFile; path != "" {
-		if err := saveKeys(n.fs, path, n.keys, n.secrets, n.certs.signer.Load().NodeCertPEM); err != nil {
-			return err
-		}
+	if err := n.saveKeys(); err != nil {
+		return err
 	}
 	if err := n.store.Graft(private.Head()); err != nil {
 		return err
@@ -413,88 +384,14 @@ func (e *effects) SecretHistory() ([]gov.SecretLink, error) {
 		if err != nil {
 			return nil, fmt.Errorf("reading the chain of ledger secrets: %w", err)
 		}
-		m := entry.Public.Map(tables.NameSecretHistory)
-		if m == nil || len(m.Writes) == 0 {
-			continue
-		}
 		link := gov.SecretLink{Seqno: entry.ID.Seqno}
-		if err := tables.Unmarshal(m.Writes[len(m.Writes)-1].Value, &link.Entry); err != nil {
-			return nil, fmt.Errorf("the chain of ledger secrets, entry %v: %w", entry.ID, err)
+		ok, err := written(entry.Public, tables.NameSecretHistory, &link.Entry)
+		if err != nil {
+			return nil, fmt.Errorf("entry %v: %w", entry.ID, err)
 		}
-		out = append(out, link)
+		if ok {
+			out = append(out, link)
+		}
 	}
 	return out, nil
-}
-
-// earlierIdentities are the service identities before the present one, with the seqno at
-// which each began, from the ledger.
-func (n *Node) earlierIdentities() ([]life, error) {
-	var out []life
-	var last *ecdsa.PublicKey
-	for e, err := range n.ledger.Entries(1) {
-		if err != nil {
-			return nil, err
-		}
-		m := e.Public.Map(tables.NameServiceInfo)
-		if m == nil || len(m.Writes) == 0 {
-			continue
-		}
-		var s tables.Service
-		if err := tables.Unmarshal(m.Writes[len(m.Writes)-1].Value, &s); err != nil {
-			return nil, fmt.Errorf("entry %v: %w", e.ID, err)
-		}
-		cert, err := identity.ParseCertificate([]byte(s.Cert))
-		if err != nil {
-			return nil, fmt.Errorf("entry %v: %w", e.ID, err)
-		}
-		key, ok := cert.PublicKey.(*ecdsa.PublicKey)
-		if !ok || last != nil && key.Equal(last) {
-			continue
-		}
-		last = key
-		out = append(out, life{from: e.ID.Seqno, cert: cert})
-	}
-	return out, nil
-}
-
-// life is a service identity and the seqno of the transaction that introduced it.
-type life struct {
-	from uint64
-	cert *x509.Certificate
-}
-
-// endorsedFor returns the certificates that lead from the identity under which an entry
-// was written to the present one: none for the present one's own, and otherwise one, by
-// the present identity over the earlier one's key.
-func (n *Node) endorsedFor(seqno uint64) ([]string, error) {
-	s, ok, err := tables.ServiceInfo.Get(tables.View(n.store.Committed()))
-	if err != nil || !ok {
-		return nil, err
-	}
-	created, err := writeset.ParseTxID(s.CreateTxID)
-	if err != nil || seqno >= created.Seqno {
-		return nil, nil // of the present life; or of a 1.x ledger, which does not say
-	}
-	n.livesOnce.Do(func() { n.lives, n.livesErr = n.earlierIdentities() })
-	if n.livesErr != nil {
-		return nil, n.livesErr
-	}
-	var earlier *x509.Certificate
-	for _, l := range n.lives {
-		if l.from <= seqno {
-			earlier = l.cert
-		}
-	}
-	if earlier == nil {
-		return nil, fmt.Errorf("no service identity is known for seqno %d", seqno)
-	}
-	current, err := identity.ParseCertificate([]byte(s.Cert))
-	if err != nil {
-		return nil, err
-	}
-	pem, err := identity.EndorseService(earlier, n.keys.service, current)
-	if err != nil {
-		return nil, err
-	}
-	return []string{string(pem)}, nil
 }

@@ -83,35 +83,46 @@ func (n *Node) checkAlone(ctx context.Context) error {
 	return nil
 }
 
-// lastRows reads the service's row and those of its nodes off the ledger files, as of
-// their end; nil without a service.
+// lastRows returns the service's row and those of its nodes as of the ledger files' end; nil
+// without a service. What the store holds already, from a snapshot, is not read again.
 func (n *Node) lastRows() (service *tables.Service, nodes map[string]tables.Node, err error) {
+	head := tables.View(n.store.Head())
+	if s, ok, err := tables.ServiceInfo.Get(head); err != nil {
+		return nil, nil, err
+	} else if ok {
+		service = &s
+	}
+	rows, err := tables.NodesInfo.All(head)
+	if err != nil {
+		return nil, nil, err
+	}
 	nodes = map[string]tables.Node{}
-	for e, err := range n.ledger.Entries(1) {
+	for _, r := range rows {
+		nodes[r.Key] = r.Value
+	}
+	for e, err := range n.ledger.Entries(n.store.Head().TxID().Seqno + 1) {
 		if err != nil {
 			return nil, nil, fmt.Errorf("reading the ledger in %s: %w", n.cfg.Ledger.Directory, err)
 		}
-		for _, m := range e.Public {
-			switch m.Name {
-			case tables.NameServiceInfo:
-				for _, w := range m.Writes {
-					service = new(tables.Service)
-					if err := tables.Unmarshal(w.Value, service); err != nil {
-						return nil, nil, fmt.Errorf("entry %v: %w", e.ID, err)
-					}
-				}
-			case tables.NameNodesInfo:
-				for _, key := range m.Removes {
-					delete(nodes, string(key))
-				}
-				for _, w := range m.Writes {
-					var row tables.Node
-					if err := tables.Unmarshal(w.Value, &row); err != nil {
-						return nil, nil, fmt.Errorf("entry %v: %w", e.ID, err)
-					}
-					nodes[string(w.Key)] = row
-				}
+		var s tables.Service
+		if ok, err := written(e.Public, tables.NameServiceInfo, &s); err != nil {
+			return nil, nil, fmt.Errorf("entry %v: %w", e.ID, err)
+		} else if ok {
+			service = &s
+		}
+		m := e.Public.Map(tables.NameNodesInfo)
+		if m == nil {
+			continue
+		}
+		for _, key := range m.Removes {
+			delete(nodes, string(key))
+		}
+		for _, w := range m.Writes {
+			var row tables.Node
+			if err := tables.Unmarshal(w.Value, &row); err != nil {
+				return nil, nil, fmt.Errorf("entry %v: %w", e.ID, err)
 			}
+			nodes[string(w.Key)] = row
 		}
 	}
 	return service, nodes, nil

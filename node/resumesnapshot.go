@@ -136,11 +136,11 @@ func (n *Node) secretsOf(s *ledger.Snapshot) error {
 			if e.Version != nil {
 				from = *e.Version // restored by a recovery
 			}
-			raw, err := identity.UnwrapWith(n.keys.encryption, e.EncryptedSecret)
+			secret, err := n.unwrapSecret(e)
 			if err != nil {
 				return fmt.Errorf("the ledger secret from seqno %d: %w", from, err)
 			}
-			if err := n.addSecret(from, raw); err != nil {
+			if err := n.secrets.Add(from, secret); err != nil {
 				return err
 			}
 		}
@@ -156,14 +156,6 @@ func (n *Node) secretsOf(s *ledger.Snapshot) error {
 	return nil
 }
 
-func (n *Node) addSecret(from uint64, raw []byte) error {
-	secret, err := ledger.NewSecret(raw)
-	if err != nil {
-		return fmt.Errorf("the ledger secret from seqno %d: %w", from, err)
-	}
-	return n.secrets.Add(from, secret)
-}
-
 // pastSecrets follows the chain of past secrets backwards from the row written at seqno.
 // What the rows hold is authenticated when it is decrypted.
 func (n *Node) pastSecrets(seqno uint64) error {
@@ -172,13 +164,13 @@ func (n *Node) pastSecrets(seqno uint64) error {
 		if err != nil {
 			return err
 		}
-		m := e.Public.Map(tables.NameSecretHistory)
-		if m == nil || len(m.Writes) == 0 {
-			return fmt.Errorf("transaction %v writes no past secret", e.ID)
-		}
 		var row tables.SecretHistoryEntry
-		if err := tables.Unmarshal(m.Writes[0].Value, &row); err != nil {
-			return fmt.Errorf("%s of %v: %w", tables.NameSecretHistory, e.ID, err)
+		ok, err := written(e.Public, tables.NameSecretHistory, &row)
+		if err != nil {
+			return fmt.Errorf("entry %v: %w", e.ID, err)
+		}
+		if !ok {
+			return fmt.Errorf("transaction %v writes no past secret", e.ID)
 		}
 		if row.Previous == nil {
 			return nil
@@ -195,7 +187,10 @@ func (n *Node) pastSecrets(seqno uint64) error {
 		if err != nil {
 			return fmt.Errorf("the ledger secret from seqno %d: %w", row.Previous.Version, err)
 		}
-		if err := n.addSecret(row.Previous.Version, raw); err != nil {
+		if secret, err = ledger.NewSecret(raw); err != nil {
+			return fmt.Errorf("the ledger secret from seqno %d: %w", row.Previous.Version, err)
+		}
+		if err := n.secrets.Add(row.Previous.Version, secret); err != nil {
 			return err
 		}
 		stored := row.Previous.PreviousStoredVersion

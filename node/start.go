@@ -22,7 +22,24 @@ type genesis struct {
 
 // prepareStart makes the identities of a new service and everything that its
 // genesis transaction will say.
-func (n *Node) prepareStart(ctx context.Context) (err error) {
+func (n *Node) prepareStart(ctx context.Context) error {
+	start := n.cfg.Command.Start
+	subject, err := identity.ParseSubject(start.ServiceSubjectName)
+	if err != nil {
+		return fmt.Errorf("command.start.service_subject_name: %w", err)
+	}
+	if err := n.beginLife(ctx, 1, subject, start.InitialServiceCertificateValidityDays); err != nil {
+		return err
+	}
+	if n.genesis.params.Genesis, err = n.founders(); err != nil {
+		return err
+	}
+	return n.saveKeys()
+}
+
+// beginLife makes new keys, a ledger secret from seqno first on, and what the service's
+// first transaction says, at genesis and after a disaster.
+func (n *Node) beginLife(ctx context.Context, first uint64, subject []byte, days int64) (err error) {
 	now := n.opts.Now().UTC().Truncate(time.Second)
 	if n.keys, err = newKeys(n.cfg.NodeCertificate.CurveID); err != nil {
 		return err
@@ -35,28 +52,18 @@ func (n *Node) prepareStart(ctx context.Context) (err error) {
 		return err
 	}
 	n.secrets = new(ledger.Secrets)
-	if err := n.secrets.Add(1, secret); err != nil {
+	if err := n.secrets.Add(first, secret); err != nil {
 		return err
 	}
-	start := n.cfg.Command.Start
-	subject, err := identity.ParseSubject(start.ServiceSubjectName)
-	if err != nil {
-		return fmt.Errorf("command.start.service_subject_name: %w", err)
-	}
-	servicePEM, nodePEM, err := n.newIdentities(now, subject, start.InitialServiceCertificateValidityDays)
+	servicePEM, nodePEM, err := n.newIdentities(now, subject, days)
 	if err != nil {
 		return err
 	}
 	if err := n.use(nodePEM); err != nil {
 		return err
 	}
-	if n.genesis, err = n.newGenesis(ctx, servicePEM, nodePEM); err != nil {
-		return err
-	}
-	if path := n.cfg.Chancery.KeyFile; path != "" {
-		return saveKeys(n.fs, path, n.keys, n.secrets, nodePEM)
-	}
-	return nil
+	n.genesis, err = n.newGenesis(ctx, servicePEM, nodePEM)
+	return err
 }
 
 // newIdentities makes the service certificate and the node certificate under it.
@@ -84,12 +91,9 @@ func (n *Node) newIdentities(now time.Time, subject []byte, days int64) (service
 	return string(servicePEM), string(nodePEM), nil
 }
 
-// newGenesis reads the files that the configuration names and attests the node.
-func (n *Node) newGenesis(ctx context.Context, servicePEM, nodePEM string) (*genesis, error) {
-	g, err := n.newLife(ctx, servicePEM, nodePEM)
-	if err != nil {
-		return nil, err
-	}
+// founders reads what the configuration gives a new service: members, constitution and
+// service configuration.
+func (n *Node) founders() (*gov.Genesis, error) {
 	members, err := n.members()
 	if err != nil {
 		return nil, err
@@ -102,12 +106,11 @@ func (n *Node) newGenesis(ctx context.Context, servicePEM, nodePEM string) (*gen
 	if err != nil {
 		return nil, err
 	}
-	g.params.Genesis = &gov.Genesis{Members: members, Config: config, Constitution: constitution}
-	return g, nil
+	return &gov.Genesis{Members: members, Config: config, Constitution: constitution}, nil
 }
 
-// newLife is what a service's first transaction says, at genesis and after a disaster.
-func (n *Node) newLife(ctx context.Context, servicePEM, nodePEM string) (*genesis, error) {
+// newGenesis attests the node and reads the service's data.
+func (n *Node) newGenesis(ctx context.Context, servicePEM, nodePEM string) (*genesis, error) {
 	trusted, quote, err := n.attest(ctx)
 	if err != nil {
 		return nil, err
