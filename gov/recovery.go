@@ -58,11 +58,17 @@ func SubmitShare(tx *kv.Tx, fx Effects, s Signed, memberID string) (*SubmissionV
 	if err != nil {
 		return nil, err
 	}
-	enough, err := enoughShares(tx, fx, cfg.RecoveryThreshold)
+	current, _, err := fx.LedgerSecrets()
 	if err != nil {
 		return nil, err
 	}
-	if enough || node.ReadingPrivate() {
+	shares, err := submittedShares(tx, current.Secret)
+	if err != nil {
+		return nil, err
+	}
+	defer shares.wipe()
+	// Sets that do not open the secrets are forgotten at once: these have.
+	if shares.enough(cfg.RecoveryThreshold) || node.ReadingPrivate() {
 		return nil, refuse(Denied, CodeNodeAlreadyRecovering, "Node is already recovering private ledger.")
 	}
 	raw, err := s.share(memberID)
@@ -70,22 +76,28 @@ func SubmitShare(tx *kv.Tx, fx Effects, s Signed, memberID string) (*SubmissionV
 		return nil, err
 	}
 	defer clear(raw)
-	count, full, err := keepShare(tx, fx, memberID, raw)
+	if err := shares.add(memberID, raw); err != nil {
+		return nil, err
+	}
+	sealed, err := identity.Wrap(current.Secret.Key(), raw)
 	if err != nil {
 		return nil, err
 	}
-	v := &SubmissionView{
-		FullKeySubmitted: full, RecoveryThreshold: cfg.RecoveryThreshold, SubmittedCount: count,
-		Message: fmt.Sprintf("%d/%d recovery shares successfully submitted", count, cfg.RecoveryThreshold),
+	if err := tables.SubmittedShares.Put(tx, memberID, sealed); err != nil {
+		return nil, err
 	}
-	if full {
+	v := &SubmissionView{
+		FullKeySubmitted: shares[memberID].X == 0, RecoveryThreshold: cfg.RecoveryThreshold, SubmittedCount: len(shares),
+		Message: fmt.Sprintf("%d/%d recovery shares successfully submitted", len(shares), cfg.RecoveryThreshold),
+	}
+	if v.FullKeySubmitted {
 		v.Message = "Full recovery key successfully submitted"
 	}
-	if !full && uint64(count) < cfg.RecoveryThreshold {
+	if !shares.enough(cfg.RecoveryThreshold) {
 		return v, nil
 	}
 	v.Message += "\nEnd of recovery procedure initiated"
-	if err := restoreSecrets(tx, fx, node, int(cfg.RecoveryThreshold)); err != nil {
+	if err := restoreSecrets(tx, node, shares, int(cfg.RecoveryThreshold)); err != nil {
 		tables.SubmittedShares.Clear(tx)
 		refused := failed("Failed to initiate private recovery. The submitted shares do not open the ledger secret together; all are forgotten, submit them anew.")
 		refused.Apply = true
@@ -116,70 +128,18 @@ func (s Signed) share(memberID string) ([]byte, error) {
 	return raw, nil
 }
 
-// keepShare records a share, as far as it can be checked alone: it has the form of one, and
-// no other member sent one with the same index. Who holds a share may hand it in, as in CCF:
-// a member whose machine is lost can give it to another.
-func keepShare(tx *kv.Tx, fx Effects, memberID string, raw []byte) (count int, full bool, err error) {
-	share, err := shamir.ParseShare(raw)
-	if err != nil {
-		return 0, false, failed("Error submitting recovery shares: this is not a decrypted recovery share. The shares of other members are kept.")
-	}
-	defer share.Wipe()
-	current, _, err := fx.LedgerSecrets()
-	if err != nil {
-		return 0, false, err
-	}
-	others, err := submittedShares(tx, current.Secret, memberID)
-	if err != nil {
-		return 0, false, err
-	}
-	for i := range others {
-		same := others[i].X == share.X
-		others[i].Wipe()
-		if same {
-			return 0, false, failed("Error submitting recovery shares: another member has submitted this share; it counts once.")
-		}
-	}
-	sealed, err := identity.Wrap(current.Secret.Key(), raw)
-	if err != nil {
-		return 0, false, err
-	}
-	if err := tables.SubmittedShares.Put(tx, memberID, sealed); err != nil {
-		return 0, false, err
-	}
-	return len(others) + 1, share.X == 0, nil
-}
+// submitted are the shares that members have handed in, by the id of who did. Who holds a
+// share may do so, as in CCF: a member whose machine is lost can give it to another.
+type submitted map[string]*shamir.Share
 
-// enoughShares says that the submitted shares have restored the secrets: sets that do not
-// are forgotten at once.
-func enoughShares(tx *kv.Tx, fx Effects, threshold uint64) (bool, error) {
-	current, _, err := fx.LedgerSecrets()
-	if err != nil {
-		return false, err
-	}
-	shares, err := submittedShares(tx, current.Secret, "")
-	if err != nil {
-		return false, err
-	}
-	full := false
-	for i := range shares {
-		full = full || shares[i].X == 0
-		shares[i].Wipe()
-	}
-	return full || uint64(len(shares)) >= threshold, nil
-}
-
-// submittedShares opens the shares submitted so far, but the given member's.
-func submittedShares(tx *kv.Tx, secret *ledger.Secret, but string) ([]shamir.Share, error) {
+// submittedShares opens the shares submitted so far.
+func submittedShares(tx *kv.Tx, secret *ledger.Secret) (submitted, error) {
 	all, err := tables.SubmittedShares.All(tx)
 	if err != nil {
 		return nil, err
 	}
-	var out []shamir.Share
+	out := submitted{}
 	for _, e := range all {
-		if e.Key == but {
-			continue
-		}
 		raw, err := identity.Unwrap(secret.Key(), e.Value)
 		if err != nil {
 			return nil, fmt.Errorf("opening the share of member %s: %w", e.Key, err)
@@ -189,26 +149,58 @@ func submittedShares(tx *kv.Tx, secret *ledger.Secret, but string) ([]shamir.Sha
 		if err != nil {
 			return nil, fmt.Errorf("reading the share of member %s: %w", e.Key, err)
 		}
-		out = append(out, share)
+		out[e.Key] = &share
 	}
 	return out, nil
+}
+
+// add takes a member's share in, in place of an earlier one, as far as it can be checked
+// alone: it has the form of one, and no other member sent one with the same index.
+func (m submitted) add(memberID string, raw []byte) error {
+	share, err := shamir.ParseShare(raw)
+	if err != nil {
+		return failed("Error submitting recovery shares: this is not a decrypted recovery share. The shares of other members are kept.")
+	}
+	for other, theirs := range m {
+		if other != memberID && theirs.X == share.X {
+			share.Wipe()
+			return failed("Error submitting recovery shares: another member has submitted this share; it counts once.")
+		}
+	}
+	if earlier := m[memberID]; earlier != nil {
+		earlier.Wipe()
+	}
+	m[memberID] = &share
+	return nil
+}
+
+// enough says whether the shares are as many as the threshold, or the full key among them.
+func (m submitted) enough(threshold uint64) bool {
+	for _, share := range m {
+		if share.X == 0 {
+			return true
+		}
+	}
+	return uint64(len(m)) >= threshold
+}
+
+func (m submitted) wipe() {
+	for _, share := range m {
+		share.Wipe()
+	}
 }
 
 // restoreSecrets combines the submitted shares, opens the last ledger secret of the
 // service's earlier life with them and all before it with that one, and wraps them for
 // the nodes.
-func restoreSecrets(tx *kv.Tx, fx Effects, node Recovery, threshold int) error {
-	current, _, err := fx.LedgerSecrets()
-	if err != nil {
-		return err
+func restoreSecrets(tx *kv.Tx, node Recovery, shares submitted, threshold int) error {
+	var all []shamir.Share
+	for _, share := range shares {
+		all = append(all, *share)
 	}
-	shares, err := submittedShares(tx, current.Secret, "")
-	if err != nil {
-		return err
-	}
-	wrapping, err := shamir.Combine(shares, threshold)
-	for i := range shares {
-		shares[i].Wipe()
+	wrapping, err := shamir.Combine(all, threshold)
+	for i := range all {
+		all[i].Wipe()
 	}
 	if err != nil {
 		return err
