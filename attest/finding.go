@@ -18,6 +18,15 @@ type Explainer interface {
 	Explain(e Evidence) (Claims, []Finding)
 }
 
+// Judge is an Explainer's Verify: the claims, or the first error among what it found.
+func Judge(x Explainer, e Evidence) (Claims, error) {
+	claims, findings := x.Explain(e)
+	if err := Failed(findings); err != nil {
+		return Claims{}, err
+	}
+	return claims, nil
+}
+
 // Failed returns the first error among findings.
 func Failed(findings []Finding) error {
 	for _, f := range findings {

@@ -148,8 +148,13 @@ func (w *snpNetwork) decide(ctx context.Context, m *client.Member, name string, 
 // await asks again and again until something holds.
 func await(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); !holds(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
+	late := time.After(30 * time.Second)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !holds() {
+		select {
+		case <-tick.C:
+		case <-late:
 			t.Fatalf("%s: not within 30 s", what)
 		}
 	}

@@ -86,6 +86,17 @@ func newConsortium(t *testing.T) *consortium {
 	return c
 }
 
+// deploy has the members agree on the logging sample.
+func (c *consortium) deploy() {
+	c.t.Helper()
+	app, err := filepath.Abs("../samples/logging/js")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.sh("cp -r " + app + " app")
+	c.agree("gov set-app app")
+}
+
 func (c *consortium) write(name, text string) {
 	c.t.Helper()
 	if err := os.WriteFile(filepath.Join(c.dir, name), []byte(text), 0o600); err != nil {
@@ -166,12 +177,7 @@ func TestConsortium(t *testing.T) {
 	c.vote(id, "yes", "Accepted", "bob")
 	c.sameAsReal(simulated, id)
 	c.agree("gov open service_cert.pem")
-	app, err := filepath.Abs("../samples/logging/js")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.sh("cp -r " + app + " app")
-	c.agree("gov set-app app")
+	c.deploy()
 	c.says(c.sh(curl+"-d '{\"id\": 1, \"msg\": \"hello\"}' -H 'content-type: application/json' "+url+"/app/log/private"), "true")
 
 	// Voted down, taken back, waited for.

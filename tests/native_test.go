@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -21,9 +19,7 @@ import (
 // in JavaScript, and asks both the same: status, code and body are the same.
 func TestNativeApp(t *testing.T) {
 	native := newSandbox(t)
-	if err := os.Link(binary(t, "logging"), filepath.Join(native.dir, "bin", "logging")); err != nil {
-		t.Fatal(err)
-	}
+	native.install("logging")
 	native.up("--node", "bin/logging")
 	script := newSandbox(t)
 	script.up()

@@ -3,8 +3,6 @@ package tests
 import (
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"chancery/client"
@@ -19,9 +17,7 @@ func TestNativeNodes(t *testing.T) {
 		t.Skip("starts three nodes")
 	}
 	s := newSandbox(t)
-	if err := os.Link(binary(t, "logging"), filepath.Join(s.dir, "bin", "logging")); err != nil {
-		t.Fatal(err)
-	}
+	s.install("logging")
 	s.up("--node", "bin/logging", "--nodes", "3")
 	for k := 1; k <= 3; k++ {
 		c := s.clientOf([]string{fmt.Sprintf("https://127.0.0.%d:%s", k, s.port)}, s.user())

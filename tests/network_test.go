@@ -193,20 +193,7 @@ func readCert(path string) (*x509.Certificate, error) {
 // until waits for a step to succeed.
 func (w *network) until(what string, step func() error) {
 	w.t.Helper()
-	late := time.After(60 * time.Second)
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := step()
-		if err == nil {
-			return
-		}
-		select {
-		case <-late:
-			w.t.Fatalf("%s: %v", what, err)
-		case <-tick.C:
-		}
-	}
+	retry(w.t, what, 60*time.Second, 20*time.Millisecond, step)
 }
 
 // open opens the service at its first node.

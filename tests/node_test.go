@@ -137,14 +137,29 @@ func (n *node) gone() bool {
 // until waits for a condition.
 func until(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	tick := time.NewTicker(10 * time.Millisecond)
+	retry(t, what, 30*time.Second, 10*time.Millisecond, func() error {
+		if !condition() {
+			return errors.New("still not")
+		}
+		return nil
+	})
+}
+
+// retry tries a step every so often, and fails the test when it has not succeeded in time.
+func retry(t *testing.T, what string, within, every time.Duration, step func() error) {
+	t.Helper()
+	late := time.After(within)
+	tick := time.NewTicker(every)
 	defer tick.Stop()
-	late := time.After(30 * time.Second)
-	for !condition() {
+	for {
+		err := step()
+		if err == nil {
+			return
+		}
 		select {
 		case <-tick.C:
 		case <-late:
-			t.Fatalf("still not: %s", what)
+			t.Fatalf("%s: %v", what, err)
 		}
 	}
 }

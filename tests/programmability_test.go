@@ -20,9 +20,7 @@ import (
 // signature.
 func TestProgrammability(t *testing.T) {
 	s := newSandbox(t)
-	if err := os.Link(binary(t, "programmability"), filepath.Join(s.dir, "bin", "programmability")); err != nil {
-		t.Fatal(err)
-	}
+	s.install("programmability")
 	s.up("--node", "bin/programmability")
 	c := s.client()
 	defer c.Close()

@@ -14,12 +14,7 @@ func TestRecovery(t *testing.T) {
 	c := newConsortium(t)
 	c.agree("gov add-user keys/user_cert.pem")
 	c.agree("gov open service_cert.pem")
-	app, err := filepath.Abs("../samples/logging/js")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.sh("cp -r " + app + " app")
-	c.agree("gov set-app app")
+	c.deploy()
 	c.agree("gov rekey")
 	first := c.log(1, "before the disaster")
 	c.receipt(first, "first.json")

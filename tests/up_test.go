@@ -63,13 +63,19 @@ func newSandbox(t *testing.T) *sandbox {
 	if err := os.Mkdir(filepath.Join(s.dir, "bin"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"chancery", "chanceryd"} {
-		if err := os.Link(binary(t, name), filepath.Join(s.dir, "bin", name)); err != nil {
-			t.Fatal(err)
-		}
-	}
+	s.install("chancery", "chanceryd")
 	s.port = freePort(t)
 	return s
+}
+
+// install puts programs into bin/.
+func (s *sandbox) install(names ...string) {
+	s.t.Helper()
+	for _, name := range names {
+		if err := os.Link(binary(s.t, name), filepath.Join(s.dir, "bin", name)); err != nil {
+			s.t.Fatal(err)
+		}
+	}
 }
 
 // freePort returns a port that nothing listens on, below those that the system gives

@@ -64,20 +64,7 @@ func TestUpNodes(t *testing.T) {
 // eventually waits for a step to succeed.
 func eventually(t *testing.T, what string, step func() error) {
 	t.Helper()
-	late := time.After(90 * time.Second)
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := step()
-		if err == nil {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-late:
-			t.Fatalf("%s: %v", what, err)
-		}
-	}
+	retry(t, what, 90*time.Second, 100*time.Millisecond, step)
 }
 
 // anyNode is a client that moves on from a node that is gone.

@@ -24,11 +24,7 @@ var _ attest.Explainer = Verifier{}
 // measurement that does not hold is Claims.UVMError: it is the policy's turn after the
 // host data's.
 func (v Verifier) Verify(_ context.Context, e attest.Evidence) (attest.Claims, error) {
-	claims, findings := v.Explain(e)
-	if err := attest.Failed(findings); err != nil {
-		return attest.Claims{}, err
-	}
-	return claims, nil
+	return attest.Judge(v, e)
 }
 
 // Explain is Verify check by check.

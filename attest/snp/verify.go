@@ -36,11 +36,7 @@ var _ attest.Explainer = Verifier{}
 // Verify returns the claims of a report that holds. An endorsement of its measurement is
 // not looked at: see attest/uvm.
 func (v Verifier) Verify(_ context.Context, e attest.Evidence) (attest.Claims, error) {
-	claims, findings := v.Explain(e)
-	if err := attest.Failed(findings); err != nil {
-		return attest.Claims{}, err
-	}
-	return claims, nil
+	return attest.Judge(v, e)
 }
 
 // Explain is Verify check by check.

@@ -9,7 +9,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -65,18 +64,9 @@ const maxQuotes = 16 << 20
 
 // readQuotes reads the answer of /node/quotes/self, or of one of its siblings.
 func readQuotes(name string) ([]source, error) {
-	in := os.Stdin
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return nil, fileError(name, err)
-		}
-		defer f.Close()
-		in = f
-	}
-	text, err := io.ReadAll(io.LimitReader(in, maxQuotes))
+	text, err := readInput(name, maxQuotes)
 	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", name, err)
+		return nil, err
 	}
 	var file struct {
 		api.Quote

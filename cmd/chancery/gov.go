@@ -6,7 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
-	"io"
+	"math"
 	"os"
 	"strings"
 
@@ -98,18 +98,9 @@ func showState(s streams, p *client.Proposal) error {
 
 // readProposal reads a proposal and fills in the files that it names.
 func readProposal(name string) ([]byte, error) {
-	in := io.Reader(os.Stdin)
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return nil, fileError(name, err)
-		}
-		defer f.Close()
-		in = f
-	}
-	text, err := io.ReadAll(in)
+	text, err := readInput(name, math.MaxInt64)
 	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", name, err)
+		return nil, err
 	}
 	var v any
 	if err := json.Unmarshal(text, &v); err != nil {

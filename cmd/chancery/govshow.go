@@ -36,13 +36,21 @@ is missing. With -o json, the proposal as the service has it.`,
 				return err
 			}
 			defer service.Close()
-			switch {
-			case len(args) == 0:
+			if len(args) == 0 {
 				return showService(c.Context(), s, service)
-			case output == "json":
-				return showProposalJSON(c.Context(), s, service, args[0])
 			}
-			return showProposal(c.Context(), s, service, args[0])
+			p, err := service.Proposal(c.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			text, err := service.ProposalText(c.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			if output == "json" {
+				return showProposalJSON(s, p, text)
+			}
+			return showProposal(c.Context(), s, service, p, text)
 		},
 	}
 	t.flags(c)
@@ -50,15 +58,7 @@ is missing. With -o json, the proposal as the service has it.`,
 	return c
 }
 
-func showProposalJSON(ctx context.Context, s streams, service *client.Client, id string) error {
-	p, err := service.Proposal(ctx, id)
-	if err != nil {
-		return err
-	}
-	text, err := service.ProposalText(ctx, id)
-	if err != nil {
-		return err
-	}
+func showProposalJSON(s streams, p *client.Proposal, text json.RawMessage) error {
 	enc := json.NewEncoder(s.out)
 	enc.SetIndent("", "  ")
 	return enc.Encode(struct {
@@ -68,15 +68,7 @@ func showProposalJSON(ctx context.Context, s streams, service *client.Client, id
 }
 
 // showProposal tells a proposal in words.
-func showProposal(ctx context.Context, s streams, service *client.Client, id string) error {
-	p, err := service.Proposal(ctx, id)
-	if err != nil {
-		return err
-	}
-	text, err := service.ProposalText(ctx, id)
-	if err != nil {
-		return err
-	}
+func showProposal(ctx context.Context, s streams, service *client.Client, p *client.Proposal, text json.RawMessage) error {
 	fmt.Fprintf(s.out, "proposal %s, %s\nby member %s\n", p.ID, p.State, p.Proposer)
 	if err := showVotes(ctx, s, service, p); err != nil {
 		return err

@@ -4,7 +4,6 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -71,7 +70,7 @@ standard input.`,
 			if err != nil {
 				return err
 			}
-			data, err := readReceipt(args[0])
+			data, err := readInput(args[0], ledger.MaxReceiptSize+1)
 			if err != nil {
 				return err
 			}
@@ -134,24 +133,6 @@ func step(s streams, c ledger.Check) {
 		return
 	}
 	fmt.Fprintf(s.out, "ok    %s: %s\n", c.Name, c.Detail)
-}
-
-// readReceipt reads a file, or standard input for "-".
-func readReceipt(name string) ([]byte, error) {
-	in := os.Stdin
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return nil, fileError(name, err)
-		}
-		defer f.Close()
-		in = f
-	}
-	data, err := io.ReadAll(io.LimitReader(in, ledger.MaxReceiptSize+1))
-	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", name, err)
-	}
-	return data, nil
 }
 
 func readCertificate(name string) (*x509.Certificate, error) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -158,6 +159,24 @@ func between(names string, least, most int) cobra.PositionalArgs {
 		}
 		return nil
 	}
+}
+
+// readInput reads a file, or standard input for "-", and no more than limit bytes of it.
+func readInput(name string, limit int64) ([]byte, error) {
+	in := os.Stdin
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, fileError(name, err)
+		}
+		defer f.Close()
+		in = f
+	}
+	data, err := io.ReadAll(io.LimitReader(in, limit))
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", name, err)
+	}
+	return data, nil
 }
 
 // fileError turns "not found" on a file named on the command line into one line.

@@ -390,7 +390,13 @@ func (s *supervisor) replace(ctx context.Context, n *node) error {
 
 // until repeats a step until it succeeds or ctx ends.
 func until(ctx context.Context, step func(context.Context) error) error {
-	tick := time.NewTicker(200 * time.Millisecond)
+	return repeat(ctx, 200*time.Millisecond, nil, step)
+}
+
+// repeat tries a step every so often until it succeeds, or ended is closed (errEnded), or
+// ctx ends.
+func repeat(ctx context.Context, every time.Duration, ended <-chan struct{}, step func(context.Context) error) error {
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		err := step(ctx)
@@ -399,11 +405,15 @@ func until(ctx context.Context, step func(context.Context) error) error {
 		}
 		select {
 		case <-tick.C:
+		case <-ended:
+			return errEnded
 		case <-ctx.Done():
 			return fmt.Errorf("%w; last: %w", context.Cause(ctx), err)
 		}
 	}
 }
+
+var errEnded = errors.New("the node ended")
 
 // forget removes the data of a node that was replaced: others hold it. Its log stays.
 func (s *supervisor) forget(h home) error {

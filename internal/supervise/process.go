@@ -111,21 +111,11 @@ func (p *process) stop() error {
 
 // until runs step again and again until it succeeds, the node ends or ctx does.
 func (p *process) until(ctx context.Context, step func(context.Context) error) error {
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := step(ctx)
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-tick.C:
-		case <-p.ended:
-			return p.died()
-		case <-ctx.Done():
-			return fmt.Errorf("%w; last: %w", context.Cause(ctx), err)
-		}
+	err := repeat(ctx, 50*time.Millisecond, p.ended, step)
+	if errors.Is(err, errEnded) {
+		return p.died()
 	}
+	return err
 }
 
 // errDied says that a node's process ended.

@@ -31,28 +31,31 @@ func (a *application) history(path string, r records) {
 	}
 }
 
-func (r records) historical(_ context.Context, c *server.Call, past *server.Past) error {
+// past reads the record that a request names as it was; ok is false where the answer is
+// made already: there was none.
+func (r records) past(c *server.Call, past *server.Past) (msg []byte, ok bool, err error) {
 	id, err := recordID(c)
 	if err != nil {
-		return err
+		return nil, false, err
 	}
-	msg, ok := past.Get(r.table(c), keyOf(id))
-	if !ok {
+	if msg, ok = past.Get(r.table(c), keyOf(id)); !ok {
 		c.Response.Status = http.StatusNoContent
-		return nil
+	}
+	return msg, ok, nil
+}
+
+func (r records) historical(_ context.Context, c *server.Call, past *server.Past) error {
+	msg, ok, err := r.past(c, past)
+	if !ok {
+		return err
 	}
 	return c.Response.JSON(message{string(msg)})
 }
 
 func (r records) historicalReceipt(ctx context.Context, c *server.Call, past *server.Past) error {
-	id, err := recordID(c)
-	if err != nil {
-		return err
-	}
-	msg, ok := past.Get(r.table(c), keyOf(id))
+	msg, ok, err := r.past(c, past)
 	if !ok {
-		c.Response.Status = http.StatusNoContent
-		return nil
+		return err
 	}
 	receipt, err := past.Receipt(ctx)
 	if err != nil {
