@@ -149,24 +149,26 @@ func (n *Node) verifyEarlierLife(ctx context.Context, previous *x509.Certificate
 
 // salvage brings into the ledger what this node received before the disaster and had not
 // learned to be committed, where Raft's log is still there: others may have acknowledged it.
-// What does not verify is left where it is; what was verified already is not read again.
+// What does not verify is left where it is. A ledger without the expected transaction is
+// refused before anything is written; what was verified already is not read again.
 func (n *Node) salvage(ctx context.Context, previous *x509.Certificate, verified *ledger.Checkpoint) error {
 	last := n.ledger.Last()
 	spans, err := raftfsm.Salvage(n.fs, raftDir(n.cfg), last)
 	if err != nil {
 		n.log.Error("Raft's log cannot be read: what it may hold behind the ledger's end is not recovered; another node's files may have it", "after", last.String(), "err", err)
-		return nil
+		spans = nil
 	}
-	if len(spans) == 0 {
-		return nil
+	behind := slices.Concat(spans...)
+	if err := n.checkExpected(behind); err != nil || len(behind) == 0 {
+		return err
 	}
 	if err := n.ledger.DropTail(); err != nil {
 		return err
 	}
-	_, err = ledger.Verify(ctx, n.fs, n.ledgerDirs(), ledger.VerifyOptions{Service: previous, Checkpoint: verified, Behind: slices.Concat(spans...)})
+	_, err = ledger.Verify(ctx, n.fs, n.ledgerDirs(), ledger.VerifyOptions{Service: previous, Checkpoint: verified, Behind: behind})
 	if err != nil {
 		n.log.Error("what Raft's log holds behind the ledger's end does not verify, and is not recovered", "after", last.String(), "err", err)
-		return nil
+		return n.checkExpected(nil)
 	}
 	for _, span := range spans {
 		if err := n.ledger.AppendSigned(span); err != nil {
@@ -180,6 +182,37 @@ func (n *Node) salvage(ctx context.Context, previous *x509.Certificate, verified
 // ledgerDirs are where the ledger's chunks are.
 func (n *Node) ledgerDirs() []string {
 	return append([]string{n.cfg.Ledger.Directory}, n.cfg.Ledger.ReadOnlyDirectories...)
+}
+
+// checkExpected refuses a ledger, with what is to go behind it, that does not hold the
+// transaction that it is said to: an older copy, or another history.
+func (n *Node) checkExpected(behind []*ledger.Entry) error {
+	text := n.cfg.Chancery.RecoverExpect
+	if text == "" {
+		return nil
+	}
+	want, err := ledger.ParseTxID(text)
+	if err != nil {
+		return fmt.Errorf("chancery.recover_expect: %w", err)
+	}
+	last := n.ledger.Last()
+	var got ledger.TxID
+	switch {
+	case want.Seqno > last.Seqno+uint64(len(behind)):
+		return fmt.Errorf("command Recover: the ledger in %s ends at seqno %d, before the expected transaction %v: it is an older copy; recover from a copy that holds it", n.cfg.Ledger.Directory, last.Seqno+uint64(len(behind)), want)
+	case want.Seqno > last.Seqno:
+		got = behind[want.Seqno-last.Seqno-1].ID
+	default:
+		e, err := n.ledger.Read(want.Seqno)
+		if err != nil {
+			return err
+		}
+		got = e.ID
+	}
+	if got != want {
+		return fmt.Errorf("command Recover: in the ledger in %s, %v stands where %v is expected: it is another history; recover from a copy that holds it", n.cfg.Ledger.Directory, got, want)
+	}
+	return nil
 }
 
 // create submits the first transaction of a life of the service and returns its position.

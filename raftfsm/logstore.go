@@ -30,7 +30,7 @@ func openStores(cfg Config) (*stores, error) {
 		return nil, fmt.Errorf("creating %s: %w", cfg.Dir, err)
 	}
 	path := filepath.Join(cfg.Dir, "raft.db")
-	s, err := openRaftDB(path, cfg.UnsafeNoFsync)
+	s, err := openRaftDB(raftboltdb.Options{Path: path, NoSync: cfg.UnsafeNoFsync})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -42,13 +42,13 @@ func openStores(cfg Config) (*stores, error) {
 
 // openRaftDB opens Raft's log and what it votes on, and reads both. bolt panics on pages
 // that are not what it wrote; the file stays open then, since closing it could hang.
-func openRaftDB(path string, noSync bool) (s *stores, err error) {
+func openRaftDB(o raftboltdb.Options) (s *stores, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			s, err = nil, fmt.Errorf("the file is damaged: %v", r)
 		}
 	}()
-	bolt, err := raftboltdb.New(raftboltdb.Options{Path: path, NoSync: noSync})
+	bolt, err := raftboltdb.New(o)
 	if err != nil {
 		return nil, err
 	}

@@ -30,6 +30,11 @@ func (s Standing) Behind(o Standing) bool {
 // lockWait bounds the wait for the lock on a Raft file that another process may hold.
 const lockWait = time.Second
 
+// reading opens a Raft file that is not to be changed.
+func reading(path string) raftboltdb.Options {
+	return raftboltdb.Options{Path: path, BoltOptions: &bbolt.Options{ReadOnly: true, Timeout: lockWait}}
+}
+
 // ReadStanding reads the standing of a node that does not run from its Raft directory.
 func ReadStanding(dir string) (s Standing, err error) {
 	path := filepath.Join(dir, "raft.db")
@@ -38,7 +43,7 @@ func ReadStanding(dir string) (s Standing, err error) {
 			err = fmt.Errorf("%s: the file is damaged: %v", path, r)
 		}
 	}()
-	bolt, err := raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: &bbolt.Options{ReadOnly: true, Timeout: lockWait}})
+	bolt, err := raftboltdb.New(reading(path))
 	if err != nil {
 		return s, fmt.Errorf("%s: %w", path, err)
 	}

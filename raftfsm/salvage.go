@@ -16,13 +16,13 @@ import (
 // of entries that each end with a signature. A node writes an entry to its ledger when it
 // learns that it is committed, which is one message after others may have acknowledged it;
 // when all nodes are lost at once, the log alone has it. Nothing is judged here but that the
-// entries follow one another. Without a log there is nothing.
+// entries follow one another. The log's file is not changed. Without a log there is nothing.
 func Salvage(fsys durable.FS, dir string, after TxID) (spans [][]*ledger.Entry, err error) {
 	path := filepath.Join(dir, "raft.db")
 	if _, err := fsys.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	stores, err := openRaftDB(path, false)
+	stores, err := openRaftDB(reading(path))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

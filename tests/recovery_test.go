@@ -81,6 +81,12 @@ func (c *consortium) recover(life int) {
 	c.t.Helper()
 	previous := "service_" + string(rune('0'+life-1)) + ".pem"
 	c.sh("mv service_cert.pem " + previous)
+	if life == 1 {
+		before := c.sh("cd workspace/sandbox_0; sha256sum ledger/* ledger.raft/raft.db")
+		c.refuses(previous, "2.99999", "before the expected transaction 2.99999: it is an older copy; recover from a copy that holds it")
+		c.refuses(previous, "3.7", "2.7 stands where 3.7 is expected: it is another history; recover from a copy that holds it")
+		c.sh("cd workspace/sandbox_0; sha256sum -c <<'EOF'\n" + before + "EOF")
+	}
 	c.beginRecovery(previous)
 	if life == 2 {
 		c.agree("gov open service_cert.pem --previous " + previous)
@@ -88,7 +94,7 @@ func (c *consortium) recover(life int) {
 		c.node.kill()
 		c.says(c.sh("cd workspace/sandbox_0; ls ledger"), ".recovery")
 		c.command(map[string]any{"type": "Resume"})
-		c.says(c.sh("cd workspace/sandbox_0 && rm node.pid && ../../bin/chanceryd --config config.json 2>&1 && exit 1 || true"), "is of a recovery that was cut off; begin it again with command Recover")
+		c.says(c.run(), "is of a recovery that was cut off; begin it again with command Recover")
 		c.beginRecovery(previous)
 	}
 	page := c.page("../docs/recovery.md", previous)
@@ -119,12 +125,30 @@ func (c *consortium) command(command map[string]any) {
 	})
 }
 
+// refuses begins a recovery that expects a transaction, and wants it refused.
+func (c *consortium) refuses(previous, expect, why string) {
+	c.t.Helper()
+	c.commandRecover(previous)
+	c.configure(func(config map[string]any) { config["chancery"].(map[string]any)["recover_expect"] = expect })
+	c.says(c.run(), why)
+}
+
+// run runs a node that is to end by itself, and returns its log.
+func (c *consortium) run() string {
+	c.t.Helper()
+	return c.sh("cd workspace/sandbox_0 && rm -f node.pid && ../../bin/chanceryd --config config.json 2>&1 && exit 1 || true")
+}
+
 func (c *consortium) beginRecovery(previous string) {
 	c.t.Helper()
+	c.commandRecover(previous)
+	c.launch()
+}
+
+func (c *consortium) commandRecover(previous string) {
 	c.command(map[string]any{"type": "Recover", "recover": map[string]any{
 		"initial_service_certificate_validity_days": 90, "previous_service_identity_file": filepath.Join(c.dir, previous),
 	}})
-	c.launch()
 }
 
 // resume starts the node again after an orderly end.

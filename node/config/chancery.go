@@ -26,6 +26,9 @@ type Chancery struct {
 	// ResumeAfterView is the highest view that any node of a service took part in, all of
 	// which have stopped: the node that resumes it leads in a later one (command Resume).
 	ResumeAfterView int64 `json:"resume_after_view" config:"min=0"`
+	// RecoverExpect is a TxID that the ledger must hold, "" for none: a recovery is refused
+	// from an older copy, or from another history (command Recover).
+	RecoverExpect string `json:"recover_expect" config:"none"`
 	// JWTFetchTimeout bounds the time in which a token issuer must answer with its keys.
 	JWTFetchTimeout time.Duration `json:"jwt_fetch_timeout"`
 	// ScrubRate is how many bytes of closed ledger chunks are read again each second, in

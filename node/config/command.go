@@ -108,13 +108,14 @@ type Join struct {
 	RetryTimeout time.Duration `json:"retry_timeout"`
 	// FollowRedirect follows a redirect to the primary.
 	FollowRedirect bool `json:"follow_redirect"`
-	// FetchRecentSnapshot fetches a newer snapshot when the service asks for one.
+	// FetchRecentSnapshot has no effect: a joiner needs no snapshot, the primary sends it the
+	// ledger. So have the bounds on fetching one.
 	FetchRecentSnapshot bool `json:"fetch_recent_snapshot"`
-	// FetchSnapshotMaxAttempts bounds the attempts to fetch it.
+	// FetchSnapshotMaxAttempts has no effect.
 	FetchSnapshotMaxAttempts int64 `json:"fetch_snapshot_max_attempts" config:"min=1"`
-	// FetchSnapshotRetryInterval is the time between two attempts.
+	// FetchSnapshotRetryInterval has no effect.
 	FetchSnapshotRetryInterval time.Duration `json:"fetch_snapshot_retry_interval"`
-	// FetchSnapshotMaxSize bounds the snapshot fetched.
+	// FetchSnapshotMaxSize has no effect.
 	FetchSnapshotMaxSize Size `json:"fetch_snapshot_max_size"`
 	// HostDataTransparentStatementPath is a transparent statement over the node's host
 	// data. It cannot be honoured yet: anything but null is refused.

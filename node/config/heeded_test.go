@@ -15,7 +15,6 @@ import (
 var unheeded = map[string]string{
 	"command.start.service_configuration.maximum_":  "kept as given (Raw)",
 	"command.start.service_configuration.recent_":   "kept as given (Raw)",
-	"command.join.fetch_":                           "a joiner is given the ledger, no snapshot (docs/differences.md)",
 	"command.join.host_data_transparent_statement_": "anything but null is refused",
 }
 
