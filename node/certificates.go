@@ -108,7 +108,7 @@ func (n *Node) endorse(csr string, from time.Time, days uint64) (string, error) 
 // serviceCert returns the service certificate at the head. Until its create transaction, a
 // recovered service's tables name the identity of its earlier life.
 func (n *Node) serviceCert() (*x509.Certificate, error) {
-	if n.recovery != nil && n.store.Head().TxID().Seqno <= n.recovery.target {
+	if n.uncreated(n.store.Head()) {
 		return n.identity, nil
 	}
 	s, ok, err := tables.ServiceInfo.Get(tables.View(n.store.Head()))

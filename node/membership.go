@@ -50,7 +50,7 @@ func (m *membership) run(ctx context.Context) error {
 		case <-timer.C:
 		}
 		p := m.n.Position()
-		if !p.Primary {
+		if !p.Primary || m.n.uncreated(m.n.store.Committed()) {
 			view = 0
 			continue
 		}

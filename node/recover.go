@@ -40,6 +40,12 @@ func (n *Node) ofEarlierLife(seqno uint64) bool {
 	return n.publicOnly() && seqno <= n.recovery.target
 }
 
+// uncreated says that a state is still the earlier life's: this one has no create transaction
+// there yet.
+func (n *Node) uncreated(at *kv.State) bool {
+	return n.recovery != nil && at.TxID().Seqno <= n.recovery.target
+}
+
 // recoveryFigures are how far the private state is to be read, and has been; nil unless a
 // recovery is under way. It ends when the files have the names of the service's own: what
 // the application is told to be committed must not be in files that a restart sets aside.
@@ -226,7 +232,7 @@ func (n *Node) create(ctx context.Context) (raftfsm.TxID, error) {
 	if err := gov.Create(tx, n.genesis.params); err != nil {
 		return first, fmt.Errorf("creating the service: %w", err)
 	}
-	id, err := n.replica().Submit(ctx, tx, raftfsm.Submission{AwaitCommit: true, BeginChunk: n.recovery != nil})
+	id, err := n.replica().Submit(ctx, tx, raftfsm.Submission{AwaitCommit: true, Create: n.recovery != nil})
 	if err != nil {
 		return first, fmt.Errorf("creating the service: %w", err)
 	}

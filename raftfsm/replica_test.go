@@ -206,6 +206,32 @@ func TestReopen(t *testing.T) {
 	}
 }
 
+// TestCreateComesFirst: where a recovery's create is to come, nothing else is ordered
+// before it: whoever reconciles the tables of the earlier life would be too early.
+func TestCreateComesFirst(t *testing.T) {
+	s := newService(t)
+	s.start()
+	last := s.put("public:a", "k", "earlier")
+	s.stop()
+	s.start(func(cfg *raftfsm.Config) { cfg.Creates = true })
+	write := func(value string, create bool) (raftfsm.TxID, error) {
+		tx := s.store.Begin()
+		tx.Put("public:a", []byte("k"), []byte(value))
+		return s.replica.Submit(t.Context(), tx, raftfsm.Submission{Create: create})
+	}
+	if id, err := write("early", false); !errors.Is(err, raftfsm.ErrNotPrimary) {
+		t.Errorf("before the create: got %v, %v, want ErrNotPrimary", id, err)
+	}
+	id, err := write("create", true)
+	if err != nil || id.Seqno != last.Seqno+2 {
+		t.Fatalf("the create: got %v, %v, want the seqno behind the signature of %v", id, err, last)
+	}
+	if _, err := write("later", false); err != nil {
+		t.Errorf("after the create: %v", err)
+	}
+	s.stop()
+}
+
 func TestConcurrentWritersCommit(t *testing.T) {
 	s := newService(t)
 	s.start()

@@ -17,8 +17,9 @@ type Submission struct {
 	ForceChunk bool
 	// ForceSnapshot asks for a snapshot at the next signature.
 	ForceSnapshot bool
-	// BeginChunk has the entry begin a chunk: the create of a recovery does.
-	BeginChunk bool
+	// Create marks the create of a recovery (Config.Creates): its entry begins a chunk, and
+	// nothing else is ordered before it.
+	Create bool
 	// AwaitCommit closes the transaction's batch with a signature at once, since
 	// somebody waits for the commit.
 	AwaitCommit bool
@@ -43,13 +44,16 @@ func (r *Replica) Submit(ctx context.Context, tx *kv.Tx, s Submission) (TxID, er
 	if err := r.admits(); err != nil {
 		return TxID{}, err
 	}
+	if r.cfg.Creates && r.head.Seqno <= r.loaded && !s.Create {
+		return TxID{}, ErrNotPrimary // of the earlier life there is none any more
+	}
 	id := TxID{View: r.view, Seqno: r.head.Seqno + 1}
 	ws, err := r.cfg.Store.Commit(tx, id)
 	if err != nil {
 		return TxID{}, err
 	}
 	var flags ledger.Flags
-	if s.BeginChunk {
+	if s.Create {
 		flags = ledger.ForceChunkBefore
 	}
 	if err := r.sequence(id, ws, s, flags); err != nil {
