@@ -231,7 +231,7 @@ func oneLine(s string) string {
 func (a *audit) repeat(e *ledger.Entry, act *Act, s Signed) {
 	tx := a.store.Begin()
 	defer tx.Discard()
-	fx := a.aside.effects(a, *s.Envelope.Header.CreatedAt)
+	fx := a.aside.effects(a, e, *s.Envelope.Header.CreatedAt)
 	var err error
 	switch act.Kind {
 	case cose.TypeProposal:
@@ -309,6 +309,7 @@ func rowKey(k []byte) string {
 var byNode = map[string]string{
 	tables.NameNodesInfo:                 "a node joins, or has left for good",
 	tables.NameNodesEndorsedCertificates: "a node is endorsed, or has left for good",
+	tables.NameNodesSealedRecoveryKeys:   "a node joins, or has left for good",
 	tables.NameJWTSigningKeys:            "keys of a token issuer are refreshed",
 	tables.NameServiceInfo:               "the service is created, recovered or opened",
 	tables.NameMembersAcks:               "a member asks for the state to accept",

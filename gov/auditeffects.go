@@ -1,6 +1,7 @@
 package gov
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -32,15 +33,37 @@ func newAuditKeys() (*auditKeys, error) {
 	return &auditKeys{service: key, secret: secret}, nil
 }
 
-// effects are those of an act that was signed at a time, on the audit's present state.
-func (k *auditKeys) effects(a *audit, signedAt int64) Effects {
-	return auditEffects{k, a, time.Unix(signedAt, 0)}
+// effects are those of an act that was signed at a time, on the audit's present state. In
+// the entry stands what the node alone can tell: whether it unsealed the ledger secrets.
+func (k *auditKeys) effects(a *audit, e *ledger.Entry, signedAt int64) Effects {
+	fx := auditEffects{k, a, time.Unix(signedAt, 0), false}
+	if m := e.Public.Map(tables.NameLastRecoveryType); m != nil && len(m.Writes) == 1 {
+		fx.unsealed = string(m.Writes[0].Value) == `"`+tables.RecoveryUnsealing+`"`
+	}
+	return fx
 }
 
 type auditEffects struct {
-	keys *auditKeys
-	a    *audit
-	now  time.Time
+	keys     *auditKeys
+	a        *audit
+	now      time.Time
+	unsealed bool
+}
+
+var _ Recovery = auditEffects{}
+
+// ReadingPrivate is nothing that an act depends on which is done again.
+func (e auditEffects) ReadingPrivate() bool { return false }
+
+// Unseal gives another secret in the place of the one that was unsealed.
+func (e auditEffects) Unseal(tables.SealedSharesInfo) ([]byte, bool, error) {
+	return bytes.Clone(e.keys.secret.Key()), e.unsealed, nil
+}
+
+// SecretHistory is as short as one can be.
+func (e auditEffects) SecretHistory() ([]SecretLink, error) {
+	first := uint64(1)
+	return []SecretLink{{Seqno: first, Entry: tables.SecretHistoryEntry{NextVersion: &first}}}, nil
 }
 
 func (e auditEffects) Root() (ledger.Digest, error) { return e.a.tree.Root(), nil }

@@ -22,6 +22,8 @@ type CreateParams struct {
 	NodeID   string
 	Node     tables.Node
 	NodeCert string
+	// Sealed is the node's recovery key; nil where it keeps none.
+	Sealed *SealedNode
 	// Trusted is what the node's own attestation says; nodes that say the same may join.
 	Trusted Attested
 	// Genesis is nil when a service is recovered from the ledger of an earlier one.
@@ -86,6 +88,9 @@ func Create(tx tables.Writer, p CreateParams) error {
 	node.Status = tables.NodeTrusted
 	node.CodeDigest = hex.EncodeToString(p.Trusted.Measurement)
 	if err := tables.NodesInfo.Put(tx, p.NodeID, node); err != nil {
+		return err
+	}
+	if err := p.Sealed.put(tx, p.NodeID); err != nil {
 		return err
 	}
 	if err := trust(tx, node.Quote.Format, p.Trusted, recovering); err != nil {

@@ -177,20 +177,8 @@ func (h *host) triggerSnapshot(call) (any, error) {
 	return nil, nil
 }
 
-// shuffleSealedShares does nothing while the ledger secrets are not there.
 func (h *host) shuffleSealedShares(call) (any, error) {
-	if h.fx.PublicOnly() {
-		return nil, nil
-	}
-	current, _, err := h.fx.LedgerSecrets()
-	if err != nil {
-		return nil, fmt.Errorf("Unable to shuffle sealed shares: %w", err)
-	}
-	stored, err := previousStored(h.tx)
-	if err == nil {
-		err = sealShares(h.tx, current.Secret, stored)
-	}
-	if err != nil {
+	if err := shuffleSealedShares(h.tx, h.fx); err != nil {
 		return nil, fmt.Errorf("Unable to shuffle sealed shares: %w", err)
 	}
 	return nil, nil

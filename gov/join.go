@@ -22,6 +22,8 @@ type JoinRequest struct {
 	// an endorsed certificate of the same.
 	ValidFrom string
 	ValidDays uint64
+	// Sealed is the node's recovery key; nil where it keeps none.
+	Sealed *SealedNode
 }
 
 // ID is the node's id.
@@ -66,12 +68,19 @@ func AddNode(ctx context.Context, tx *kv.Tx, fx Effects, v attest.Verifier, r Jo
 	}
 	row := r.Node
 	row.Status, row.CodeDigest = tables.NodePending, claims.CodeDigest()
-	if s.Status == tables.ServiceOpening || s.Status == tables.ServiceRecovering {
-		if err := trustAtOnce(tx, fx, r, &row); err != nil {
-			return "", err
-		}
+	if err := r.Sealed.put(tx, r.ID()); err != nil {
+		return "", err
 	}
-	return row.Status, tables.NodesInfo.Put(tx, r.ID(), row)
+	if s.Status != tables.ServiceOpening && s.Status != tables.ServiceRecovering {
+		return row.Status, tables.NodesInfo.Put(tx, r.ID(), row)
+	}
+	if err := trustAtOnce(tx, fx, r, &row); err != nil {
+		return "", err
+	}
+	if err := tables.NodesInfo.Put(tx, r.ID(), row); err != nil {
+		return "", err
+	}
+	return row.Status, shuffleSealedShares(tx, fx)
 }
 
 func trustAtOnce(tx *kv.Tx, fx Effects, r JoinRequest, row *tables.Node) error {

@@ -34,7 +34,7 @@ func openService(tx *kv.Tx, fx Effects, previous *string, next string) error {
 		return nil
 	}
 	if fx.PublicOnly() {
-		return awaitShares(tx, s)
+		return awaitSecrets(tx, fx, s)
 	}
 	return completeOpening(tx, fx, s)
 }
@@ -53,14 +53,38 @@ func checkPreviousIdentity(tx *kv.Tx, proposed *string) error {
 	return nil
 }
 
-// awaitShares lets members submit their shares, from none.
-func awaitShares(tx *kv.Tx, s tables.Service) error {
+// awaitSecrets lets members submit their shares, from none. A node that keeps a share
+// sealed opens the secrets by itself instead; where it can't, the service stays as it is.
+func awaitSecrets(tx *kv.Tx, fx Effects, s tables.Service) error {
 	tables.SubmittedShares.Clear(tx)
 	s.Status = tables.ServiceWaiting
 	if err := tables.ServiceInfo.Put(tx, s); err != nil {
 		return err
 	}
-	return tables.LastRecoveryType.Put(tx, tables.RecoveryByShares)
+	how := tables.RecoveryByShares
+	if node, ok := fx.(Recovery); ok {
+		unsealed, err := unseal(tx, node)
+		if err != nil {
+			return err
+		}
+		if unsealed {
+			how = tables.RecoveryUnsealing
+		}
+	}
+	return tables.LastRecoveryType.Put(tx, how)
+}
+
+// unseal restores the secrets with the share that is sealed for the node, if it is to.
+func unseal(tx *kv.Tx, node Recovery) (bool, error) {
+	info, _, err := tables.SealedShares.Get(tx)
+	if err != nil {
+		return false, err
+	}
+	secret, ok, err := node.Unseal(info)
+	if err != nil || !ok {
+		return ok, err
+	}
+	return true, restoreFrom(tx, node, secret)
 }
 
 // OpenRecovered ends a recovery, once the private state has been replayed: it forgets the

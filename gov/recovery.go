@@ -21,6 +21,9 @@ type Recovery interface {
 	// SecretHistory returns every row that the ledger ever held in
 	// historical_encrypted_ledger_secret, oldest first.
 	SecretHistory() ([]SecretLink, error)
+	// Unseal opens the ledger secret of the service's earlier life that was sealed for
+	// this node's location; ok is false where the node is not to do so.
+	Unseal(tables.SealedSharesInfo) (secret []byte, ok bool, err error)
 }
 
 // SecretLink is a row of historical_encrypted_ledger_secret and the seqno of its write.
@@ -219,6 +222,12 @@ func restoreSecrets(tx *kv.Tx, node Recovery, shares submitted, threshold int) e
 	if err != nil {
 		return err
 	}
+	return restoreFrom(tx, node, latest)
+}
+
+// restoreFrom opens the secrets before the latest, which it overwrites, and wraps all for
+// the nodes.
+func restoreFrom(tx *kv.Tx, node Recovery, latest []byte) error {
 	links, err := node.SecretHistory()
 	if err != nil {
 		clear(latest)

@@ -28,9 +28,9 @@ func (s *service) lose() (previous string) {
 	s.secrets.Truncate(0)
 	seqno := s.store.Head().TxID().Seqno + 1
 	s.addSecret(seqno)
-	s.view = 4
+	s.view += 2
 	tx := s.store.Begin()
-	must(s.t, gov.Create(tx, s.createParams(writeset.TxID{View: 4, Seqno: seqno}, nil)))
+	must(s.t, gov.Create(tx, s.createParams(writeset.TxID{View: s.view, Seqno: seqno}, nil)))
 	s.commit(tx, &effects{s: s})
 	s.sign()
 	return previous

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"chancery/attest"
 	"chancery/gov"
 	"chancery/gov/constitution"
 	"chancery/gov/tables"
@@ -44,6 +45,9 @@ type service struct {
 	view            uint64
 	lost            []gov.LedgerSecret // secrets that the disaster took
 	links           []gov.SecretLink
+	sealer          attest.Sealer // of the node; nil where it seals nothing
+	sealed          *gov.SealedNode
+	earlier         *gov.SealedShare
 }
 
 // effects is what one transaction does beside its writes.
@@ -76,6 +80,14 @@ func (e *effects) Log(_ slog.Level, line string) { e.s.t.Log(line) }
 func (e *effects) ReadingPrivate() bool          { return false }
 
 func (e *effects) SecretHistory() ([]gov.SecretLink, error) { return e.s.links, nil }
+
+func (e *effects) Unseal(info tables.SealedSharesInfo) ([]byte, bool, error) {
+	if e.s.sealer == nil {
+		return nil, false, nil
+	}
+	secret, err := e.s.earlier.Open(e.s.sealer, info)
+	return secret, true, err
+}
 
 func (e *effects) EndorseNode(csr, validFrom string, days uint64) (string, error) {
 	v, err := validity(validFrom, days)
@@ -161,7 +173,7 @@ func (s *service) createParams(id writeset.TxID, g *gov.Genesis) gov.CreateParam
 	must(s.t, err)
 	return gov.CreateParams{
 		TxID: id, ServiceCert: s.certPEM, NodeID: node.id, Node: node.row, NodeCert: endorsed, Genesis: g,
-		Trusted: gov.Attested{Measurement: []byte(measurement), HostData: hostData},
+		Trusted: gov.Attested{Measurement: []byte(measurement), HostData: hostData}, Sealed: s.sealed,
 	}
 }
 

@@ -137,38 +137,6 @@ func encryptShare(keyPEM string, share *shamir.Share) ([]byte, error) {
 	return identity.WrapFor(key, raw)
 }
 
-// sealShares writes sealed_shares: the whole wrapping key, another one than the
-// members', for each trusted node that can keep it sealed to its platform.
-func sealShares(tx *kv.Tx, secret *ledger.Secret, previousStored *uint64) error {
-	wrapping, wrapped, err := wrapWithFreshKey(secret)
-	if err != nil {
-		return err
-	}
-	defer wrapping.Wipe()
-	info := tables.SealedSharesInfo{
-		WrappedLatestSecret: wrapped, EncryptedWrappingKeys: map[string][]byte{}, PreviousStoredVersion: previousStored,
-	}
-	nodes, err := trustedNodes(tx)
-	if err != nil {
-		return err
-	}
-	for _, n := range nodes {
-		key, ok, err := tables.NodesSealedRecoveryKeys.Get(tx, n.Key)
-		if err != nil {
-			return err
-		}
-		if !ok {
-			continue
-		}
-		full := wrapping.Full()
-		info.EncryptedWrappingKeys[n.Key], err = encryptShare(key.PublicKey, &full)
-		if err != nil {
-			return fmt.Errorf("sealing the key for node %s: %w", n.Key, err)
-		}
-	}
-	return tables.SealedShares.Put(tx, info)
-}
-
 // trustedNodes are the nodes that may know the ledger secrets: those that are Trusted,
 // and those Retired whose retirement is not committed yet.
 func trustedNodes(r tables.Reader) ([]tables.Entry[tables.Node], error) {

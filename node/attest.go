@@ -23,8 +23,9 @@ import (
 // snpPlatform is where an SEV-SNP node finds the processor and whom it trusts. Tests put
 // a processor and a root of their own here; no configuration does.
 type snpPlatform struct {
-	open  func() (guest.Device, error)
-	roots snp.Roots // nil: AMD's
+	open     func() (guest.Device, error)
+	openKeys func() (guest.KeyDevice, error)
+	roots    snp.Roots // nil: AMD's
 }
 
 // verifier judges evidence of nodes, this one's own included.
@@ -32,7 +33,8 @@ func (n *Node) verifier() platform.Verifier {
 	return platform.Verifier{SNP: snp.Verifier{Roots: n.snp.roots, Now: n.opts.Now}, Production: n.cfg.Chancery.Production}
 }
 
-// attest makes the node's evidence and what governance will trust because of it.
+// attest makes the node's evidence and what governance will trust because of it, and seals
+// its recovery key to what it attests to.
 func (n *Node) attest(ctx context.Context) (gov.Attested, tables.QuoteInfo, error) {
 	digest, err := identity.KeyDigest(n.keys.node.Public())
 	if err != nil {
@@ -45,6 +47,9 @@ func (n *Node) attest(ctx context.Context) (gov.Attested, tables.QuoteInfo, erro
 	trusted, e, err := evidence(ctx, digest)
 	if err != nil {
 		return gov.Attested{}, tables.QuoteInfo{}, fmt.Errorf("attesting the node: %w", err)
+	}
+	if n.sealing, err = n.newSealing(trusted); err != nil {
+		return gov.Attested{}, tables.QuoteInfo{}, err
 	}
 	return trusted, tables.QuoteInfo{
 		Format: string(e.Format), Quote: e.Quote, Endorsements: e.Endorsements,

@@ -123,7 +123,7 @@ func (w *snpNetwork) run(ctx context.Context, m *snptest.Machine, target string,
 		edit(cfg)
 	}
 	ended := make(chan error, 1)
-	device := snpPlatform{open: func() (guest.Device, error) { return m, nil }, roots: w.roots}
+	device := snpPlatform{open: func() (guest.Device, error) { return m, nil }, openKeys: func() (guest.KeyDevice, error) { return m, nil }, roots: w.roots}
 	if w.noDevice != nil {
 		device.open = func() (guest.Device, error) { return nil, w.noDevice }
 	}

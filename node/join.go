@@ -101,7 +101,7 @@ func (n *Node) newJoiner(ctx context.Context) (*joiner, error) {
 	if err != nil {
 		return nil, err
 	}
-	body, err := tables.Marshal(map[string]any{
+	request := map[string]any{
 		"node_info_network":           map[string]any{"node_to_node_interface": row.NodeToNode, "rpc_interfaces": row.RPC},
 		"quote_info":                  row.Quote,
 		"public_encryption_key":       row.EncryptionKey,
@@ -109,7 +109,11 @@ func (n *Node) newJoiner(ctx context.Context) (*joiner, error) {
 		"node_data":                   row.Data,
 		"startup_seqno":               0,
 		"ledger_sign_mode":            string(n.cfg.Chancery.LedgerSignMode),
-	})
+	}
+	if sealed := n.sealing.sealed(); sealed != nil {
+		request["sealing_recovery_data"] = []any{sealed.Key, sealed.Name}
+	}
+	body, err := tables.Marshal(request)
 	if err != nil {
 		return nil, fmt.Errorf("encoding the request to join: %w", err)
 	}

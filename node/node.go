@@ -68,6 +68,7 @@ type Node struct {
 	genesis *genesis
 	startup uint64
 
+	sealing  *sealing  // nil where the node seals nothing
 	recovery *recovery // of a service that is being recovered, or was by this node
 
 	lives lives // for receipts of transactions under earlier identities

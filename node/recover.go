@@ -226,6 +226,9 @@ func (n *Node) create(ctx context.Context) (raftfsm.TxID, error) {
 	first := writeset.TxID{View: n.replica().Position().View, Seqno: 1}
 	if n.recovery != nil {
 		first.Seqno = n.recovery.target + 1
+		if err := n.findSealedShare(n.store.Head()); err != nil {
+			return first, err
+		}
 	}
 	tx := n.store.Begin()
 	n.genesis.params.TxID = first

@@ -50,7 +50,7 @@ func open(ctx context.Context, cfg *config.Config, o Options) (_ *Node, err erro
 		led: make(chan struct{}), opened: make(chan struct{}),
 	}
 	if n.snp = o.snp; n.snp.open == nil {
-		n.snp.open = guest.Open
+		n.snp.open, n.snp.openKeys = guest.Open, guest.OpenKeys
 	}
 	n.log = nodelog.Context(o.Log, n.logged)
 	n.disk = newDisk(cfg.SlowIOLoggingThreshold, o.Now, n.log)

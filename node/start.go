@@ -124,7 +124,7 @@ func (n *Node) newGenesis(ctx context.Context, servicePEM, nodePEM string) (*gen
 		return nil, fmt.Errorf("service_data_json_file: %w", err)
 	}
 	return &genesis{params: gov.CreateParams{
-		ServiceCert: servicePEM, ServiceData: serviceData, NodeID: n.keys.id, Node: row, NodeCert: nodePEM, Trusted: trusted,
+		ServiceCert: servicePEM, ServiceData: serviceData, NodeID: n.keys.id, Node: row, NodeCert: nodePEM, Trusted: trusted, Sealed: n.sealing.sealed(),
 	}}, nil
 }
 

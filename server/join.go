@@ -28,6 +28,7 @@ type joinBody struct {
 	Data          tables.Data      `json:"node_data"`
 	StartupSeqno  json.Number      `json:"startup_seqno"`
 	SignMode      *string          `json:"ledger_sign_mode"`
+	Sealed        *gov.SealedNode
 }
 
 // signModes are the words for the kinds of signatures that a ledger carries.
@@ -124,6 +125,7 @@ func (s *Server) newJoiner(ctx context.Context, c *Call, in *joinBody, peer *Pee
 			NodeToNode: in.Network.NodeToNode, RPC: in.Network.RPC, Quote: in.Quote, EncryptionKey: in.EncryptionKey,
 			PublicKey: string(public), Data: in.Data,
 		},
+		Sealed: in.Sealed,
 	}
 	if in.CSR != nil {
 		r.Node.CSR = *in.CSR
@@ -237,7 +239,53 @@ func parseJoin(body []byte) (*joinBody, error) {
 			return nil, err
 		}
 	}
+	if sealed, ok := all["sealing_recovery_data"]; ok && string(sealed) != "null" {
+		if err := in.readSealed(sealed); err != nil {
+			return nil, err
+		}
+	}
 	return in, nil
+}
+
+// sealedVersions are the words for the ways in which a recovery key is sealed.
+var sealedVersions = map[string]bool{attest.SealedSNP: true, attest.SealedVirtual: true}
+
+// readSealed reads a pair: the node's recovery key, and the name of its location.
+func (in *joinBody) readSealed(raw json.RawMessage) error {
+	const at = "#/sealing_recovery_data"
+	var pair []json.RawMessage
+	if err := json.Unmarshal(raw, &pair); err != nil || len(pair) != 2 {
+		return misfit(at, raw, "array of size 2")
+	}
+	all, err := objectAt(at+"/0", pair[0])
+	if err != nil {
+		return err
+	}
+	sealed := &gov.SealedNode{}
+	version, err := member(at+"/0", all, pair[0], "version")
+	if err != nil {
+		return err
+	}
+	if err := readWord(at+"/0/version", version, &sealed.Key.Version, sealedVersions, "DerivedSealingKeyAlgorithm"); err != nil {
+		return err
+	}
+	for _, f := range []string{"ciphertext", "pubkey", "tcb_version"} {
+		if _, err := member(at+"/0", all, pair[0], f); err != nil {
+			return err
+		}
+	}
+	if err := json.Unmarshal(pair[0], &sealed.Key); err != nil {
+		return api.Errorf(http.StatusBadRequest, api.InvalidInput, "At %s: %s", at, err)
+	}
+	// Every change of the secrets wraps one for this key: it must do.
+	if key, err := identity.ParseRSAPublicKey([]byte(sealed.Key.PublicKey)); err != nil || key.N.BitLen() < 2048 {
+		return misfit(at+"/0/pubkey", all["pubkey"], "an RSA key of at least 2048 bits")
+	}
+	if err := json.Unmarshal(pair[1], &sealed.Name); err != nil || sealed.Name == "" {
+		return misfit(at+"/1", pair[1], "string")
+	}
+	in.Sealed = sealed
+	return nil
 }
 
 func (in *joinBody) readNetwork(raw json.RawMessage) error {

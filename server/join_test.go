@@ -1,6 +1,8 @@
 package server
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -11,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"chancery/attest"
 	"chancery/attest/virtual"
 	"chancery/gov"
 	"chancery/gov/tables"
@@ -128,6 +131,11 @@ func TestJoinRefusals(t *testing.T) {
 		"unknown binary":         {map[string]any{"quote_info": j.quote(t, virtual.Measurement, strings.Repeat("02", 32))}, 401, api.InvalidQuote},
 		"unknown measurement":    {map[string]any{"quote_info": j.quote(t, "v2", trustedHost)}, 401, api.InvalidQuote},
 		"quote of another key":   {map[string]any{"quote_info": other.body["quote_info"]}, 401, api.InvalidQuote},
+		"sealed as an object":    {map[string]any{"sealing_recovery_data": map[string]any{}}, 400, api.InvalidInput},
+		"sealed without a name":  {map[string]any{"sealing_recovery_data": []any{sealedKey(t, attest.SealedSNP, 2048), ""}}, 400, api.InvalidInput},
+		"sealed in odd ways":     {map[string]any{"sealing_recovery_data": []any{sealedKey(t, "Odd", 2048), "here"}}, 400, api.InvalidInput},
+		"sealed for a short key": {map[string]any{"sealing_recovery_data": []any{sealedKey(t, attest.SealedSNP, 1024), "here"}}, 400, api.InvalidInput},
+		"sealed, but for a key":  {map[string]any{"sealing_recovery_data": []any{map[string]any{"version": attest.SealedSNP, "ciphertext": "", "tcb_version": ""}, "here"}}, 400, api.InvalidInput},
 		"request of another key": {map[string]any{"certificate_signing_request": other.csr}, 400, api.CSRPublicKeyInvalid},
 	} {
 		a := j.ask(t, s, tt.change)
@@ -151,6 +159,16 @@ func TestJoinRefusals(t *testing.T) {
 	}
 }
 
+// sealedKey is a recovery key of a number of bits.
+func sealedKey(t *testing.T, version string, bits int) tables.SealedRecoveryKey {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, bits)
+	must(t, err)
+	public, err := identity.PublicKeyPEM(key.Public())
+	must(t, err)
+	return tables.SealedRecoveryKey{Version: version, PublicKey: string(public), Ciphertext: []byte{1}, TCBVersion: "00"}
+}
+
 // TestJoinLife takes a node from its request to its retirement. Secrets are given once
 // its trust is committed, and not before.
 func TestJoinLife(t *testing.T) {
@@ -172,7 +190,11 @@ func TestJoinLife(t *testing.T) {
 			must(t, tables.NodesInfo.Put(tx, j.nodeID(), row))
 		})
 	}
+	j.body["sealing_recovery_data"] = []any{sealedKey(t, attest.SealedSNP, 2048), "here"}
 	status("Pending", false)
+	if at, _, err := tables.SealingNames.Get(tables.View(s.node.Committed()), "here"); err != nil || at != j.nodeID() || !tables.NodesSealedRecoveryKeys.Has(tables.View(s.node.Committed()), at) {
+		t.Errorf("the node here is %q, %v", at, err)
+	}
 	row, ok, err := tables.NodesInfo.Get(tables.View(s.node.Committed()), j.nodeID())
 	if err != nil || !ok || row.Status != tables.NodePending || row.CSR != j.csr || row.NodeToNode.PublishedAddress != "127.0.0.1:1000" || string(row.Data) != `{"rack":1}` {
 		t.Errorf("the row is %+v, %v", row, err)
@@ -206,6 +228,7 @@ func (e *openingEffects) LedgerSecrets() (gov.LedgerSecret, *gov.LedgerSecret, e
 
 func (*openingEffects) EndorseNode(string, string, uint64) (string, error) { return "endorsed", nil }
 func (*openingEffects) Log(slog.Level, string)                             {}
+func (*openingEffects) PublicOnly() bool                                   { return false }
 
 // TestJoinOpening: a service that is not open yet trusts a node at once.
 func TestJoinOpening(t *testing.T) {

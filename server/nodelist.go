@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"chancery/gov"
 	"chancery/gov/tables"
 	"chancery/server/api"
 )
@@ -137,9 +138,7 @@ func (s *Server) deleteNode(_ context.Context, c *Call) (any, error) {
 	case !yes:
 		return nil, api.Errorf(http.StatusBadRequest, api.NodeNotRetiredCommitted, "Node is not completely retired")
 	}
-	tables.NodesInfo.Delete(c.Tx, id)
-	tables.NodesEndorsedCertificates.Delete(c.Tx, id)
-	return true, nil
+	return true, gov.ForgetNode(c.Tx, id)
 }
 
 // setRetiredCommitted records of each retired node that its retirement is committed.

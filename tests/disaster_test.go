@@ -60,6 +60,16 @@ func TestDisaster(t *testing.T) {
 // recover starts a node over another one's files, and takes the service to open.
 func (w *network) recover(dead *netNode) {
 	w.t.Helper()
+	n := w.beginRecovery(dead)
+	w.cli(n, "gov", "open", "service_cert.pem", "--previous", "previous_cert.pem")
+	w.cli(n, "recover", "share", "submit", "--enc-key", "member0_enc_privk.pem")
+	w.recovered(n)
+}
+
+// beginRecovery starts a node over another one's files, and returns when it knows the
+// public state.
+func (w *network) beginRecovery(dead *netNode) *netNode {
+	w.t.Helper()
 	must(w.t, os.Rename(filepath.Join(w.dir, "service_cert.pem"), filepath.Join(w.dir, "previous_cert.pem")))
 	must(w.t, os.Remove(filepath.Join(dead.dir, "node.pid")))
 	must(w.t, os.Remove(filepath.Join(dead.dir, "node.pem")))
@@ -71,19 +81,31 @@ func (w *network) recover(dead *netNode) {
 	}
 	w.launch(n, config)
 	w.until("the public state is there", func() error { return n.says("/node/state", `"PartOfPublicNetwork"`) })
-	cli := func(args ...string) string {
-		w.t.Helper()
-		args = append(args, "--url", "https://127.0.0.1:"+n.ports[rpc], "--service-cert", "service_cert.pem", "--cert", "member0_cert.pem", "--key", "member0_privk.pem")
-		cmd := exec.Command(binary(w.t, "chancery"), args...)
-		cmd.Dir = w.dir
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			w.t.Fatalf("chancery %s: %v\n%s", strings.Join(args[:2], " "), err, out)
-		}
-		return string(out)
+	return n
+}
+
+// cli runs a command of chancery as member0 at a node; it must succeed.
+func (w *network) cli(n *netNode, args ...string) string {
+	w.t.Helper()
+	out, err := w.tryCLI(n, args...)
+	if err != nil {
+		w.t.Fatalf("chancery %s: %v\n%s", strings.Join(args[:2], " "), err, out)
 	}
-	cli("gov", "open", "service_cert.pem", "--previous", "previous_cert.pem")
-	cli("recover", "share", "submit", "--enc-key", "member0_enc_privk.pem")
+	return out
+}
+
+func (w *network) tryCLI(n *netNode, args ...string) (string, error) {
+	w.t.Helper()
+	args = append(args, "--url", "https://127.0.0.1:"+n.ports[rpc], "--service-cert", "service_cert.pem", "--cert", "member0_cert.pem", "--key", "member0_privk.pem")
+	cmd := exec.Command(binary(w.t, "chancery"), args...)
+	cmd.Dir = w.dir
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// recovered waits until a service that is recovered is open, and the node has everything.
+func (w *network) recovered(n *netNode) {
+	w.t.Helper()
 	w.until("the service is open", func() error { return n.says("/node/network", `"`+string(tables.ServiceOpen)+`"`) })
 	var err error
 	w.service, err = readCert(filepath.Join(w.dir, "service_cert.pem"))

@@ -91,9 +91,14 @@ type (
 
 // SealedRecoveryKey is a node's public key whose private half is sealed to its platform.
 type SealedRecoveryKey struct {
-	Version    string `json:"version"`
+	// Version names the algorithm of the sealing key.
+	Version string `json:"version"`
+	// Ciphertext is the private key, PEM, as tag, IV, ciphertext of AES-256-GCM; PublicKey
+	// is its additional data.
 	Ciphertext []byte `json:"ciphertext"`
-	PublicKey  string `json:"pubkey"`
+	// PublicKey is RSA, PEM.
+	PublicKey string `json:"pubkey"`
+	// TCBVersion is what the sealing key is bound to, 16 hex digits.
 	TCBVersion string `json:"tcb_version"`
 }
 
@@ -102,6 +107,8 @@ var (
 	NodesInfo                 = jsonMap[Node](NameNodesInfo)
 	NodesEndorsedCertificates = textMap(NameNodesEndorsedCertificates)
 	NodesSealedRecoveryKeys   = jsonMap[SealedRecoveryKey](NameNodesSealedRecoveryKeys)
+	// SealingNames holds by the name of a location the id of the node there.
+	SealingNames = jsonMap[string](NameSealingNames)
 )
 
 // Tables of the join policy. Keys are measurements (hex, on virtual nodes text), host

@@ -23,26 +23,30 @@ var ErrUnwrap = errors.New("wrapped secret does not open")
 
 // Wrap seals plaintext under a 32-byte AES key with a random IV, as CCF's
 // tag || iv || ciphertext.
-func Wrap(key, plaintext []byte) ([]byte, error) {
+func Wrap(key, plaintext []byte) ([]byte, error) { return WrapBound(key, plaintext, nil) }
+
+// WrapBound is Wrap for a plaintext that belongs to something public: it opens only
+// where the same is given again.
+func WrapBound(key, plaintext, public []byte) ([]byte, error) {
 	var iv [gcmIVSize]byte
 	if _, err := rand.Read(iv[:]); err != nil {
 		return nil, fmt.Errorf("wrapping secret: %w", err)
 	}
-	return wrap(key, iv, plaintext)
+	return wrap(key, iv, plaintext, public)
 }
 
 // WrapOnce is Wrap with an IV of zeros: for a key that seals one thing in its
 // life, as the wrapping key of recovery shares does.
 func WrapOnce(key, plaintext []byte) ([]byte, error) {
-	return wrap(key, [gcmIVSize]byte{}, plaintext)
+	return wrap(key, [gcmIVSize]byte{}, plaintext, nil)
 }
 
-func wrap(key []byte, iv [gcmIVSize]byte, plaintext []byte) ([]byte, error) {
+func wrap(key []byte, iv [gcmIVSize]byte, plaintext, public []byte) ([]byte, error) {
 	aead, err := newGCM(key)
 	if err != nil {
 		return nil, fmt.Errorf("wrapping secret: %w", err)
 	}
-	sealed := aead.Seal(nil, iv[:], plaintext, nil)
+	sealed := aead.Seal(nil, iv[:], plaintext, public)
 	n := len(plaintext)
 	blob := make([]byte, 0, WrapOverhead+n)
 	blob = append(blob, sealed[n:]...)
@@ -52,7 +56,10 @@ func wrap(key []byte, iv [gcmIVSize]byte, plaintext []byte) ([]byte, error) {
 
 // Unwrap opens what Wrap or WrapOnce sealed. It returns ErrUnwrap when the blob
 // is too short or does not open under key.
-func Unwrap(key, blob []byte) ([]byte, error) {
+func Unwrap(key, blob []byte) ([]byte, error) { return UnwrapBound(key, blob, nil) }
+
+// UnwrapBound opens what WrapBound sealed beside the same public bytes.
+func UnwrapBound(key, blob, public []byte) ([]byte, error) {
 	aead, err := newGCM(key)
 	if err != nil {
 		return nil, fmt.Errorf("unwrapping secret: %w", err)
@@ -62,7 +69,7 @@ func Unwrap(key, blob []byte) ([]byte, error) {
 	}
 	tag, iv, text := blob[:gcmTagSize], blob[gcmTagSize:WrapOverhead], blob[WrapOverhead:]
 	sealed := append(append(make([]byte, 0, len(blob)), text...), tag...)
-	plaintext, err := aead.Open(sealed[:0], iv, sealed, nil)
+	plaintext, err := aead.Open(sealed[:0], iv, sealed, public)
 	if err != nil {
 		return nil, ErrUnwrap
 	}

@@ -23,6 +23,9 @@ type Chancery struct {
 	// KeyFile is where the virtual platform keeps the node's keys and the service's
 	// secrets in the clear, for the command Resume; "" keeps none.
 	KeyFile string `json:"key_file" config:"none"`
+	// SealingKeyFile is where the virtual platform keeps the key that it seals with in the
+	// clear, and is made where it is not there; "" seals nothing (key sealing_recovery).
+	SealingKeyFile string `json:"sealing_key_file" config:"none"`
 	// ResumeAfterView is the highest view that any node of a service took part in, all of
 	// which have stopped: the node that resumes it leads in a later one (command Resume).
 	ResumeAfterView int64 `json:"resume_after_view" config:"min=0"`

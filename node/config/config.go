@@ -16,6 +16,9 @@ type Config struct {
 	ServiceDataJSONFile string `json:"service_data_json_file" config:"nullable,none"`
 	// Attestation says where evidence on an SEV-SNP platform comes from.
 	Attestation Attestation `json:"attestation"`
+	// SealingRecovery lets the node recover the service by itself, with a secret that is
+	// sealed to its platform; nil leaves that to the members' shares.
+	SealingRecovery *SealingRecovery `json:"sealing_recovery"`
 	// Ledger says where ledger chunks lie and how large they grow.
 	Ledger Ledger `json:"ledger"`
 	// Snapshots says where snapshots lie and when they are taken.
@@ -90,6 +93,20 @@ type Attestation struct {
 	SNPEndorsementsFile string `json:"snp_endorsements_file" config:"nullable,none"`
 	// SNPEndorsementsServers are asked in turn when no file holds the chain.
 	SNPEndorsementsServers []EndorsementsServer `json:"snp_endorsements_servers"`
+}
+
+// SealingRecovery is where the node stands, in this life and in the next.
+type SealingRecovery struct {
+	// Location is the node's own.
+	Location Location `json:"location" config:"required"`
+}
+
+// Location is the place of a node, which keeps its name while the nodes there come and go.
+type Location struct {
+	// Name is the same for the node that recovers as for the one that went before it.
+	Name string `json:"name" config:"required"`
+	// Address is the host:port of an RPC interface of the node.
+	Address string `json:"address" config:"required"`
 }
 
 // EndorsementsServer is one server that hands out SEV-SNP endorsements.

@@ -18,6 +18,7 @@ func (c *Config) validate(p *problems) {
 	c.Command.validate(p)
 	c.NodeCertificate.validate(p)
 	c.Chancery.validate(p, c.Command.Type)
+	c.SealingRecovery.validate(p, c.Chancery)
 	if c.NodeClientInterface != "" && strings.ContainsAny(c.NodeClientInterface, " \t\n/") {
 		p.add("node_client_interface", "%q is not an address", c.NodeClientInterface)
 	}
@@ -176,6 +177,21 @@ func (n *NodeCertificate) validate(p *problems) {
 	}
 }
 
+func (s *SealingRecovery) validate(p *problems, c Chancery) {
+	if s == nil {
+		return
+	}
+	if c.Platform == PlatformVirtual && c.SealingKeyFile == "" {
+		p.add("sealing_recovery", "Sealing ledger secrets is only supported on SEV-SNP platforms; for development, chancery.sealing_key_file names a file that stands for the processor's key")
+	}
+	if s.Location.Name == "" {
+		p.add("sealing_recovery.location.name", "must not be empty")
+	}
+	if err := checkAddress(s.Location.Address); err != nil {
+		p.add("sealing_recovery.location.address", "%v", err)
+	}
+}
+
 func checkSubject(p *problems, path, subject string) {
 	if name, ok := strings.CutPrefix(subject, "CN="); !ok || name == "" {
 		p.add(path, "%q is not of the form CN=name", subject)
@@ -202,6 +218,9 @@ func (c *Chancery) validate(p *problems, command CommandType) {
 	if c.Platform == PlatformSNP && c.KeyFile != "" {
 		p.add("chancery.key_file", "holds keys in the clear and is for the virtual platform alone")
 	}
+	if c.Platform == PlatformSNP && c.SealingKeyFile != "" {
+		p.add("chancery.sealing_key_file", "holds a key in the clear and is for the virtual platform alone")
+	}
 	if !c.Production {
 		return
 	}
@@ -213,6 +232,9 @@ func (c *Chancery) validate(p *problems, command CommandType) {
 	}
 	if c.KeyFile != "" {
 		p.add("chancery.key_file", "holds keys in the clear and is refused where chancery.production is true")
+	}
+	if c.SealingKeyFile != "" {
+		p.add("chancery.sealing_key_file", "holds a key in the clear and is refused where chancery.production is true")
 	}
 	if c.Fsync == FsyncNever {
 		p.add("chancery.fsync", "never is refused where chancery.production is true")

@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/sha512"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -274,4 +276,17 @@ func (m *Machine) Bundle(t testing.TB) []byte {
 		t.Fatal(err)
 	}
 	return []byte(base64.StdEncoding.EncodeToString(text))
+}
+
+// DerivedKey makes the machine a guest's device for keys: each is bound to the chip, the
+// guest's measurement and host data, and a TCB version that the chip has reached.
+func (m *Machine) DerivedKey(tcb uint64) (key [32]byte, err error) {
+	if tcb > uint64(m.Report.CommittedTCB) {
+		return key, fmt.Errorf("TCB version %016x is newer than the machine's", tcb)
+	}
+	mac := hmac.New(sha256.New, m.chip.D.Bytes())
+	mac.Write(m.Report.Measurement[:])
+	mac.Write(m.Report.HostData[:])
+	mac.Write(binary.LittleEndian.AppendUint64(nil, tcb))
+	return [32]byte(mac.Sum(nil)), nil
 }

@@ -1,0 +1,98 @@
+package tests
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// withSealing gives each node a location, whose name is its address, and a sealing key.
+func withSealing(config map[string]any) {
+	face := config["network"].(map[string]any)["rpc_interfaces"].(map[string]any)[rpc].(map[string]any)
+	at := face["bind_address"].(string)
+	config["sealing_recovery"] = map[string]any{"location": map[string]any{"name": "rack " + at, "address": at}}
+	config["chancery"].(map[string]any)["sealing_key_file"] = "sealing.json"
+}
+
+// TestSealedRecovery: of two nodes that keep a share sealed, one's files are left. Its
+// location recovers the service when members agree, with no member's share; not under
+// another name, nor with another key. Then it is lost again, after a rekey.
+func TestSealedRecovery(t *testing.T) {
+	w := newNetwork(t, 2, withSealing)
+	for life := 1; life <= 2; life++ {
+		lead := w.primary()
+		w.cli(lead, "gov", "rekey")
+		c := w.client(lead)
+		if _, err := c.Do(t.Context(), put(life, "before the disaster")); err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+		w.agree(w.nodes...)
+		left := w.nodes[len(w.nodes)-1]
+		for _, n := range w.nodes {
+			must(t, n.cmd.Process.Kill())
+			<-n.ended
+		}
+		w.nodes = nil
+		if life == 1 {
+			w.refusesUnsealing(left)
+		}
+		n := w.beginRecovery(left)
+		w.cli(n, "gov", "open", "service_cert.pem", "--previous", "previous_cert.pem")
+		w.recovered(n)
+		c = w.client(n)
+		for id := 1; id <= life; id++ {
+			w.until("the private state is there", func() error {
+				_, err := c.Do(t.Context(), get(id))
+				return err
+			})
+		}
+		c.Close()
+	}
+	n := w.nodes[0]
+	must(t, n.cmd.Process.Kill())
+	<-n.ended
+	out, err := exec.Command(binary(t, "chancery"), "gov", "audit", filepath.Join(n.dir, "ledger")).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "each holds") {
+		t.Errorf("the audit says: %v\n%s", err, out)
+	}
+}
+
+// refusesUnsealing begins the recovery at a location that left no share, and then with
+// another key than the one that sealed.
+func (w *network) refusesUnsealing(left *netNode) {
+	w.t.Helper()
+	key := filepath.Join(left.dir, "sealing.json")
+	must(w.t, os.Rename(key, key+".kept"))
+	n := w.beginRecovery(left)
+	out, err := w.tryCLI(n, "gov", "open", "service_cert.pem", "--previous", "previous_cert.pem")
+	if err == nil || !strings.Contains(out, "Failed to unseal ledger secret for private recovery") {
+		w.t.Errorf("with another key: %v\n%s", err, out)
+	}
+	must(w.t, n.cmd.Process.Kill())
+	<-n.ended
+	w.nodes = nil
+	must(w.t, os.Rename(key+".kept", key))
+	must(w.t, os.Remove(filepath.Join(n.dir, "node.pid")))
+
+	path := filepath.Join(n.dir, "config.json")
+	text, err := os.ReadFile(path)
+	must(w.t, err)
+	var config map[string]any
+	must(w.t, json.Unmarshal(text, &config))
+	config["sealing_recovery"].(map[string]any)["location"].(map[string]any)["name"] = "another rack"
+	text, err = json.Marshal(config)
+	must(w.t, err)
+	must(w.t, os.WriteFile(path, text, 0o644))
+	cmd := exec.Command(binary(w.t, "chanceryd"), "--config", "config.json")
+	cmd.Dir = n.dir
+	log, err := cmd.CombinedOutput()
+	if err == nil || !strings.Contains(string(log), "Failed to find sealed recovery data for location (another rack) in ledger at ") {
+		w.t.Errorf("another location: %v\n%s", err, log)
+	}
+	must(w.t, os.Rename(filepath.Join(w.dir, "previous_cert.pem"), filepath.Join(w.dir, "service_cert.pem")))
+	must(w.t, os.WriteFile(filepath.Join(n.dir, "node.pid"), nil, 0o644)) // as a killed process leaves it
+}
