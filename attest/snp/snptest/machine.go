@@ -284,7 +284,11 @@ func (m *Machine) DerivedKey(tcb uint64) (key [32]byte, err error) {
 	if tcb > uint64(m.Report.CommittedTCB) {
 		return key, fmt.Errorf("TCB version %016x is newer than the machine's", tcb)
 	}
-	mac := hmac.New(sha256.New, m.chip.D.Bytes())
+	chip, err := m.chip.Bytes()
+	if err != nil {
+		return key, err
+	}
+	mac := hmac.New(sha256.New, chip)
 	mac.Write(m.Report.Measurement[:])
 	mac.Write(m.Report.HostData[:])
 	mac.Write(binary.LittleEndian.AppendUint64(nil, tcb))
