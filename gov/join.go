@@ -84,7 +84,7 @@ func AddNode(ctx context.Context, tx *kv.Tx, fx Effects, v attest.Verifier, r Jo
 }
 
 func trustAtOnce(tx *kv.Tx, fx Effects, r JoinRequest, row *tables.Node) error {
-	row.Status = tables.NodeTrusted
+	row.Status, row.PendingLastSeen = tables.NodeTrusted, nil
 	current, _, err := fx.LedgerSecrets()
 	if err != nil {
 		return err

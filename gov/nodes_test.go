@@ -2,6 +2,9 @@ package gov_test
 
 import (
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"chancery/gov"
 	"chancery/gov/tables"
@@ -129,5 +132,65 @@ func TestJoinPolicy(t *testing.T) {
 	must(t, err)
 	if len(v.SNP.Measurements)+len(v.SNP.HostData)+len(v.SNP.UVMEndorsements)+len(v.SNP.TCBVersions) != 0 {
 		t.Errorf("after removal: got %+v", v.SNP)
+	}
+}
+
+// TestLastNode: no proposal leaves the service without a trusted node, whatever its
+// constitution says; one that trusts another in the same breath does not.
+func TestLastNode(t *testing.T) {
+	s := newService(t, 1, "sandbox", 1)
+	s.open()
+	var first string
+	rows, err := gov.Nodes(s.head())
+	must(t, err)
+	for _, row := range rows {
+		first = row.NodeID
+	}
+	remove := action{"remove_node", args{"node_id": first}}
+	_, err = s.act(remove)
+	wantError(t, err, gov.Failed, gov.CodeInternalError, "no trusted node would be left")
+	if row := s.nodeRow(first); row.Status != tables.NodeTrusted {
+		t.Fatalf("the refused proposal left the node %s", row.Status)
+	}
+	next := s.addPending()
+	s.accept(remove, action{"transition_node_to_trusted", args{"node_id": next.id, "valid_from": "260101000000Z"}})
+	_, err = s.act(action{"remove_node", args{"node_id": next.id}})
+	wantError(t, err, gov.Failed, gov.CodeInternalError, "no trusted node would be left")
+}
+
+// TestExpiredPending forgets the Pending nodes that have ceased to ask, and no others.
+func TestExpiredPending(t *testing.T) {
+	now := time.UnixMilli(10 * time.Hour.Milliseconds())
+	ms := func(at time.Duration) *int64 { v := now.Add(at).UnixMilli(); return &v }
+	negative := int64(-1)
+	for name, tt := range map[string]struct {
+		status  tables.NodeStatus
+		seen    *int64
+		timeout time.Duration
+		gone    bool
+		want    *int64
+	}{
+		"asks still":           {tables.NodePending, ms(-time.Minute), time.Hour, false, ms(-time.Minute)},
+		"at the limit":         {tables.NodePending, ms(-time.Hour), time.Hour, false, ms(-time.Hour)},
+		"ceased to ask":        {tables.NodePending, ms(-time.Hour - time.Millisecond), time.Hour, true, nil},
+		"without an end":       {tables.NodePending, ms(-9 * time.Hour), 0, false, ms(-9 * time.Hour)},
+		"of an older release":  {tables.NodePending, nil, time.Hour, false, ms(0)},
+		"before the beginning": {tables.NodePending, &negative, time.Hour, false, ms(0)},
+		"of the future":        {tables.NodePending, ms(time.Hour), time.Hour, false, ms(0)},
+		"trusted meanwhile":    {tables.NodeTrusted, ms(-9 * time.Hour), time.Hour, false, ms(-9 * time.Hour)},
+		"retired":              {tables.NodeRetired, ms(-9 * time.Hour), time.Hour, false, ms(-9 * time.Hour)},
+	} {
+		tx := kv.NewStore().Begin()
+		must(t, tables.NodesInfo.Put(tx, "n", tables.Node{Status: tt.status, PendingLastSeen: tt.seen}))
+		removed, err := gov.RemoveExpiredPending(tx, now, tt.timeout)
+		must(t, err)
+		row, ok, err := tables.NodesInfo.Get(tx, "n")
+		must(t, err)
+		if ok == tt.gone || (len(removed) == 1) != tt.gone {
+			t.Errorf("%s: there: %t, removed: %v", name, ok, removed)
+		}
+		if diff := cmp.Diff(tt.want, row.PendingLastSeen); diff != "" {
+			t.Errorf("%s: last seen (-want +got):\n%s", name, diff)
+		}
 	}
 }

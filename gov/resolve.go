@@ -99,13 +99,22 @@ func (c *constitution) decide(ctx context.Context, tx *kv.Tx, fx Effects, id str
 
 // apply calls the constitution's apply, the only function that may change anything.
 func (c *constitution) apply(ctx context.Context, tx *kv.Tx, fx Effects, id string, text []byte) error {
+	before, err := takingPart(tx)
+	if err != nil {
+		return err
+	}
 	env := c.env(tx, fx, js.GovReadWrite)
 	h := &host{tx: tx, fx: fx}
 	env.Extend = func(vm *goja.Runtime, ccf *goja.Object) { h.install(vm, ccf) }
 	if _, err := c.module.Call(ctx, env, "apply", string(text), id); err != nil {
 		return failedIn("apply", err)
 	}
-	return nil
+	after, err := takingPart(tx)
+	if err == nil && before > 0 && after == 0 {
+		// Whatever the constitution says: nobody could ever again write, this included.
+		err = failed("Failed to apply(): no trusted node would be left, and the service would be lost with its last one. Trust another node first.\nTrace: N/A")
+	}
+	return err
 }
 
 // failedIn is the error for an exception in a function of the constitution.

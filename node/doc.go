@@ -32,6 +32,7 @@
 //	serve        Run         ctx                           one per RPC interface: its listener and sessions
 //	fetcher      Run         ctx                           the primary's snapshots, on a backup (snapshots.backup_fetch)
 //	cleaner      Run         ctx                           old files (files_cleanup)
+//	pending      Run         ctx                           nodes that ceased to ask (pending_node_timeout), on the primary
 //	index        Run         ctx                           the indexing strategies of a compiled-in application
 //	metrics      Run         ctx                           the Prometheus listener of chancery.metrics
 //	reconcile    Run         ctx                           certificates in force, frontends' openness, key file

@@ -269,6 +269,7 @@ func (n *Node) run(ctx context.Context) error {
 	g.Go(func() error { return n.snapshots.run(gctx) })
 	g.Go(func() error { return n.fetcher.run(gctx) })
 	g.Go(func() error { return newCleaner(n).run(gctx) })
+	g.Go(func() error { return n.runPending(gctx) })
 	g.Go(func() error { return n.scrubber.run(gctx) })
 	g.Go(func() error { return n.runRecovery(gctx) })
 	if n.opts.StopNotice != nil {
@@ -345,6 +346,7 @@ func (n *Node) serve(ctx context.Context, g *errgroup.Group) error {
 		MaxUncommitted:   uint64(n.cfg.Consensus.MaxUncommittedTxCount),
 		RespondCommitted: n.cfg.Chancery.Respond == config.RespondCommitted,
 		NodeInterfaces:   interfaces,
+		PendingTimeout:   n.cfg.PendingNodeTimeout,
 		Verifier:         n.verifier(),
 		SignMode:         string(n.cfg.Chancery.LedgerSignMode),
 	})

@@ -27,6 +27,8 @@ var (
 	AnyCert Policy = anyCert{}
 	// NodeCert accepts the key of a node of the service.
 	NodeCert Policy = nodeCert{}
+	// SelfCert accepts the key of this node alone, within the certificate's validity.
+	SelfCert Policy = selfCert{}
 )
 
 type certPolicy struct {
@@ -86,6 +88,22 @@ func (nodeCert) authenticate(_ *Server, c *Call) (*Caller, error) {
 		return nil, refuse("Caller is not a known node")
 	}
 	return &Caller{Policy: "node_cert", ID: peer.KeyID, Cert: peer.PEM}, nil
+}
+
+type selfCert struct{}
+
+func (selfCert) Name() string { return "self_cert" }
+
+func (selfCert) authenticate(s *Server, c *Call) (*Caller, error) {
+	caller, err := anyCert{}.authenticate(s, c)
+	if err != nil {
+		return nil, err
+	}
+	if c.Session.Peer().KeyID != s.node.Info().ID {
+		return nil, refuse("Only the node itself can call this endpoint.")
+	}
+	caller.Policy = "self_cert"
+	return caller, nil
 }
 
 // checkValidity says whether now lies in the certificate's validity period, both ends included.

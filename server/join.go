@@ -65,7 +65,7 @@ func (s *Server) postJoin(ctx context.Context, c *Call) (any, error) {
 	case err != nil:
 		return nil, err
 	case known:
-		return s.knownJoiner(peer.KeyID, row)
+		return s.knownJoiner(c, peer.KeyID, row)
 	case !s.node.Position().Primary:
 		return nil, s.joinAtPrimary(c, info.PrimaryID)
 	}
@@ -73,9 +73,17 @@ func (s *Server) postJoin(ctx context.Context, c *Call) (any, error) {
 }
 
 // knownJoiner answers a node that is in the tables already.
-func (s *Server) knownJoiner(id string, row tables.Node) (any, error) {
+func (s *Server) knownJoiner(c *Call, id string, row tables.Node) (any, error) {
 	switch row.Status {
 	case tables.NodePending:
+		if gov.PendingStale(row, s.now(), s.cfg.PendingTimeout) {
+			if !s.node.Position().Primary {
+				return nil, s.joinAtPrimary(c, s.node.Info().PrimaryID)
+			}
+			if err := gov.SeenPending(c.Tx, id, row, s.now(), s.cfg.PendingTimeout); err != nil {
+				return nil, err
+			}
+		}
 		return api.JoinAnswer{NodeID: id, NodeStatus: string(tables.NodePending)}, nil
 	case tables.NodeTrusted:
 	default:
@@ -126,6 +134,9 @@ func (s *Server) newJoiner(ctx context.Context, c *Call, in *joinBody, peer *Pee
 			PublicKey: string(public), Data: in.Data,
 		},
 		Sealed: in.Sealed,
+	}
+	if now := s.now().UnixMilli(); s.cfg.PendingTimeout > 0 {
+		r.Node.PendingLastSeen = &now
 	}
 	if in.CSR != nil {
 		r.Node.CSR = *in.CSR

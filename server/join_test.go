@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"chancery/attest"
 	"chancery/attest/virtual"
@@ -284,4 +285,72 @@ func TestJoinStartup(t *testing.T) {
 	if code, _ := errorOf(t, a); a.StatusCode != 400 || api.Code(code) != api.StartupSeqnoIsOld {
 		t.Errorf("with the ledger from 50 on: %d %s", a.StatusCode, a.body)
 	}
+}
+
+// TestJoinPendingTimeout: a node that asks again is seen, once in half the timeout; one
+// that has ceased to is forgotten by the node's own request, and by nobody else's.
+func TestJoinPendingTimeout(t *testing.T) {
+	clock := time.Now().Truncate(time.Millisecond)
+	s := testService(t, func(c *Config, _ *InterfaceOptions) {
+		c.Verifier, c.PendingTimeout, c.Now = virtual.Verifier{}, time.Hour, func() time.Time { return clock }
+	})
+	s.node.put(t, func(tx *kv.Tx) {
+		must(t, tables.VirtualMeasurements.Put(tx, virtual.Measurement, tables.AllowedToJoin))
+		must(t, tables.VirtualHostData.Put(tx, trustedHost, tables.Unit{}))
+	})
+	began := clock
+	j := newJoiner(t, 1000)
+	ask := func(want int) {
+		t.Helper()
+		if a := j.ask(t, s, nil); a.StatusCode != want {
+			t.Fatalf("%d %s, want %d", a.StatusCode, a.body, want)
+		}
+	}
+	seen := func(want time.Time) {
+		t.Helper()
+		row, ok, err := tables.NodesInfo.Get(tables.View(s.node.store.Head()), j.nodeID())
+		if err != nil || !ok || row.PendingLastSeen == nil || *row.PendingLastSeen != want.UnixMilli() {
+			t.Fatalf("last seen: %+v, there: %t, %v, want %d", row.PendingLastSeen, ok, err, want.UnixMilli())
+		}
+	}
+	ask(200)
+	seen(began)
+	clock = began.Add(29 * time.Minute)
+	ask(200)
+	seen(began)
+	clock = began.Add(31 * time.Minute)
+	ask(200)
+	seen(clock)
+
+	self, other := newIdentity(t, began.Add(-time.Hour), began.Add(4*time.Hour)), newIdentity(t, began.Add(-time.Hour), began.Add(4*time.Hour))
+	digest := sha256.Sum256(self.cert.RawSubjectPublicKeyInfo)
+	s.node.info.ID = hex.EncodeToString(digest[:])
+	expire := func(by *person, want int, text string) {
+		t.Helper()
+		a := s.do(t, s.client(t, by), "POST", "/node/network/nodes/remove_expired_pending", "")
+		if a.StatusCode != want || !strings.Contains(a.body, text) {
+			t.Fatalf("%d %s, want %d %q", a.StatusCode, a.body, want, text)
+		}
+	}
+	last := clock
+	clock = last.Add(time.Hour)
+	expire(&self, 200, "true")
+	seen(last)
+	clock = clock.Add(time.Second)
+	expire(&other, 401, "Only the node itself can call this endpoint.")
+	expire(nil, 401, "No caller certificate")
+	seen(last)
+	expire(&self, 200, "true")
+	if tables.NodesInfo.Has(tables.View(s.node.store.Head()), j.nodeID()) {
+		t.Error("a node that has ceased to ask is still there")
+	}
+
+	ask(200)
+	last = clock
+	clock = clock.Add(90 * time.Minute)
+	s.node.lose()
+	s.node.info.PrimaryID = j.nodeID()
+	expire(&self, 200, "true") // a backup forgets nobody
+	seen(last)
+	ask(308) // and sends who is to be seen to the primary
 }

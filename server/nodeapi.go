@@ -26,6 +26,8 @@ func (s *Server) nodeRoutes() []*Route {
 	nodes.Query = []QueryParam{{Name: "host"}, {Name: "port"}, {Name: "status"}}
 	retired := hidden("/network/nodes/set_retired_committed", []Policy{NodeCert}, s.setRetiredCommitted)
 	retired.Success = http.StatusNoContent
+	expire := hidden("/network/nodes/remove_expired_pending", []Policy{SelfCert}, s.removeExpiredPending)
+	expire.Local = true // a backup has nothing to do
 	join := hidden("/join", nil, s.postJoin)
 	join.Local = true // a backup sends whoever asks to the primary by itself
 	create := hidden("/create", nil, s.postCreate)
@@ -41,6 +43,7 @@ func (s *Server) nodeRoutes() []*Route {
 		get("/network/removable_nodes", s.getRemovable, false),
 		{Frontend: NodeFrontend, Method: "DELETE", Path: "/network/nodes/{node_id}", Handler: s.json(s.deleteNode)},
 		retired,
+		expire,
 		empty("GET", "/primary", s.getPrimary, http.StatusOK),
 		empty("HEAD", "/primary", s.headPrimary, http.StatusOK),
 		empty("GET", "/backup", s.getBackup, http.StatusOK),

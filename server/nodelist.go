@@ -163,6 +163,18 @@ func (s *Server) setRetiredCommitted(_ context.Context, c *Call) (any, error) {
 	return nil, nil
 }
 
+// removeExpiredPending forgets Pending nodes that have ceased to ask, on the primary.
+func (s *Server) removeExpiredPending(ctx context.Context, c *Call) (any, error) {
+	if !s.node.Position().Primary {
+		return true, nil
+	}
+	removed, err := gov.RemoveExpiredPending(c.Tx, s.now(), s.cfg.PendingTimeout)
+	if len(removed) > 0 {
+		s.log.InfoContext(ctx, "Pending nodes that ceased to ask are forgotten", "nodes", removed)
+	}
+	return true, err
+}
+
 // postCreate refuses: a node writes its create transaction itself, before it serves.
 func (s *Server) postCreate(_ context.Context, c *Call) (any, error) {
 	if err := checkJSON(c.Body); err != nil {

@@ -42,6 +42,8 @@ type Config struct {
 	// SignMode is the kind of signatures that this node's ledger carries: Dual,
 	// CoseAllowDualJoin or CoseOnly.
 	SignMode string
+	// PendingTimeout is CCF's pending_node_timeout; 0: Pending nodes wait for ever.
+	PendingTimeout time.Duration
 	// NodeInterfaces returns the interfaces of this node as nodes.info will show them,
 	// for as long as the node is not in the KV; nil: none.
 	NodeInterfaces []byte

@@ -74,6 +74,9 @@ type Node struct {
 	Data             Data   `json:"node_data,omitzero"`
 	Cert             string `json:"cert,omitempty"`
 	RetiredCommitted bool   `json:"retired_committed,omitempty"`
+	// PendingLastSeen is when a Pending node asked last to join, in ms since 1970; nil in
+	// rows of services that do not forget Pending nodes.
+	PendingLastSeen *int64 `json:"pending_last_seen,omitempty"`
 }
 
 // CodeStatus is what a measurement's row says.

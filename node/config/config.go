@@ -47,6 +47,9 @@ type Config struct {
 	// IdleConnectionTimeout closes client sessions without traffic, and bounds the time in
 	// which a request must arrive. nil (null) never closes a session between requests.
 	IdleConnectionTimeout *time.Duration `json:"idle_connection_timeout" config:"nullable"`
+	// PendingNodeTimeout is for how long a node that asks to join is remembered after it
+	// has ceased to ask; 0s remembers it for ever.
+	PendingNodeTimeout time.Duration `json:"pending_node_timeout"`
 	// WorkerThreads is CCF's number of extra threads. Requests here run on all cores in
 	// any case: it has no effect.
 	WorkerThreads int64 `json:"worker_threads" config:"min=0"`
@@ -207,6 +210,7 @@ func Default() *Config {
 		SlowIOLoggingThreshold:   10 * time.Millisecond,
 		ClientConnectionTimeout:  2 * time.Second,
 		IdleConnectionTimeout:    &idle,
+		PendingNodeTimeout:       time.Hour,
 		Memory:                   Memory{CircuitSize: 16 * MB, MaxMsgSize: 64 * MB, MaxFragmentSize: 256 * KB},
 		NodeToNodeMessageLimit:   23726566,
 		HistoricalCacheSoftLimit: 512 * MB,
