@@ -235,7 +235,11 @@ func (n *Node) create(ctx context.Context) (raftfsm.TxID, error) {
 	if err := gov.Create(tx, n.genesis.params); err != nil {
 		return first, fmt.Errorf("creating the service: %w", err)
 	}
-	id, err := n.replica().Submit(ctx, tx, raftfsm.Submission{AwaitCommit: true, Create: n.recovery != nil})
+	claims, err := n.createClaims(tx)
+	if err != nil {
+		return first, fmt.Errorf("creating the service: the application's claims: %w", err)
+	}
+	id, err := n.replica().Submit(ctx, tx, raftfsm.Submission{AwaitCommit: true, Create: n.recovery != nil, Claims: claims})
 	if err != nil {
 		return first, fmt.Errorf("creating the service: %w", err)
 	}
@@ -243,6 +247,13 @@ func (n *Node) create(ctx context.Context) (raftfsm.TxID, error) {
 		return first, fmt.Errorf("the create transaction says %v and stands at %v", first, id)
 	}
 	return id, nil
+}
+
+func (n *Node) createClaims(tx *kv.Tx) (ledger.Digest, error) {
+	if n.opts.App == nil || n.opts.App.CreateClaims == nil {
+		return ledger.Digest{}, nil
+	}
+	return n.opts.App.CreateClaims(tx)
 }
 
 // runRecovery waits for the ledger secrets that the members' shares open, reads the

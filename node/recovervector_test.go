@@ -3,9 +3,11 @@ package node
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -21,6 +23,7 @@ import (
 	"chancery/kv/writeset"
 	"chancery/ledger"
 	"chancery/node/config"
+	"chancery/server"
 )
 
 // sevenService is what is known of a service that CCF 7.0.2 wrote and recovered once.
@@ -139,6 +142,7 @@ func checkEarlierReceipts(t *testing.T, n *Node, seven sevenService) {
 		if err := got.Verify(service); err != nil {
 			t.Errorf("receipt of %s: %v", r.TxID, err)
 		}
+		checkChain(t, n, id)
 		got.Endorsements = got.Endorsements[:len(got.Endorsements)-1]
 		if err := got.Verify(service); err == nil {
 			t.Errorf("receipt of %s verifies with an endorsement missing", r.TxID)
@@ -147,6 +151,34 @@ func checkEarlierReceipts(t *testing.T, n *Node, seven sevenService) {
 	}
 	if checked < 30 {
 		t.Errorf("%d receipts were checked", checked)
+	}
+}
+
+// checkChain verifies a COSE receipt with the endorsements that the lives of the service
+// wrote about each other: CCF two of them, and this node the last.
+func checkChain(t *testing.T, n *Node, id writeset.TxID) {
+	t.Helper()
+	data, err := n.COSEReceipt(t.Context(), id)
+	if errors.Is(err, server.ErrNoReceipt) {
+		return // of a signature
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	receipt, err := ledger.ParseCOSEReceipt(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := n.Endorsements(t.Context())
+	if err != nil || len(all) != 3 || !all[0].Epoch.Open() {
+		t.Fatalf("endorsements %v, %v", all, err)
+	}
+	chain, err := ledger.EndorsementsFor(all, id)
+	if err != nil || len(chain) == 0 {
+		t.Fatalf("from %v to the present identity: %v, %v", id, chain, err)
+	}
+	if err := receipt.VerifyWithEndorsements(n.keys.service.Public().(*ecdsa.PublicKey), chain); err != nil {
+		t.Errorf("COSE receipt of %v: %v", id, err)
 	}
 }
 

@@ -3,6 +3,9 @@ package server
 import (
 	"context"
 	"net/http"
+
+	"chancery/gov/tables"
+	"chancery/ledger"
 )
 
 // App is an application written in Go and compiled into the node. Build it before New;
@@ -13,11 +16,16 @@ import (
 //
 // What a handler can do beside reading and writing: CheckETag (conditional requests),
 // OnExecuted and OnCommitted (after the local and the global commit), Claims, AboutPast
-// and Past (earlier transactions); NewPolicy makes an authentication policy of its own.
+// and Past (earlier transactions), TrustedKeys and VerifyReceipt (the service's identities);
+// NewPolicy makes an authentication policy of its own.
 type App struct {
 	// Indexes are the application's indexing strategies. An App that has some serves one
 	// server.
 	Indexes Indexes
+
+	// CreateClaims returns the claims digest of the first transaction of each of the
+	// service's lives, over that transaction; nil, or a zero digest: none.
+	CreateClaims func(tx tables.Reader) (ledger.Digest, error)
 
 	// Custom are JavaScript endpoints that the application installs at run time; nil: none.
 	Custom *CustomEndpoints

@@ -45,8 +45,8 @@ var (
 )
 
 // Node is what the server needs of the node that it fronts. All methods are safe
-// for concurrent use and none but Wait, Receipt, COSEReceipt and Transaction may
-// block for long.
+// for concurrent use and none but Wait and those that read the
+// ledger (Receipt to Transaction) may block for long.
 type Node interface {
 	// Begin returns a transaction over the head, the state of the last position
 	// given out, committed or not.
@@ -76,6 +76,15 @@ type Node interface {
 	Receipt(ctx context.Context, id TxID) (*ledger.Receipt, error)
 	// COSEReceipt returns the COSE receipt of a committed transaction. Errors as Receipt.
 	COSEReceipt(ctx context.Context, id TxID) ([]byte, error)
+	// COSESignature returns the service's COSE signature that covers a committed
+	// transaction, its own of a signature transaction. Errors as Receipt.
+	COSESignature(ctx context.Context, id TxID) ([]byte, error)
+	// COSESignatures returns what the service's COSE signatures say of themselves.
+	COSESignatures() COSESignatures
+	// Endorsements returns the committed statements of the service identities about those
+	// before them, oldest first; none before the service was opened. Errors: ErrFetching,
+	// ErrEarlierLife.
+	Endorsements(ctx context.Context) ([]*ledger.IdentityEndorsement, error)
 	// Transaction returns the writes of a committed transaction, private maps
 	// decrypted, checked against a signed root. Errors as Receipt.
 	Transaction(ctx context.Context, id TxID) (writeset.WriteSet, error)
@@ -114,6 +123,13 @@ type Submission struct {
 	// AwaitCommit says that somebody waits for the commit: the transaction's batch is
 	// closed by a signature at once, which saves a round of Raft.
 	AwaitCommit bool
+}
+
+// COSESignatures are the CWT claims in the service's COSE signatures; the JSON names are
+// CCF's.
+type COSESignatures struct {
+	Issuer  string `json:"issuer"`
+	Subject string `json:"subject"`
 }
 
 // Position is a consistent view of where a node stands.

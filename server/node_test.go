@@ -35,19 +35,20 @@ type memNode struct {
 	store *kv.Store
 	auto  bool // sign after each transaction
 
-	mu        sync.Mutex
-	pos       Position
-	wake      chan struct{} // closed and replaced at each change of pos
-	writes    map[uint64]writeset.WriteSet
-	info      Info
-	stopped   bool
-	submit    func() error // what Submit returns instead, when set and not nil
-	last      Submission
-	files     Files
-	deposed   bool // others know better who leads
-	confirmed int
-	effects   gov.Effects // in place of memEffects, where a test sets them
-	forward   func(context.Context, string, *Forwarded) (*ForwardedAnswer, error)
+	mu           sync.Mutex
+	pos          Position
+	wake         chan struct{} // closed and replaced at each change of pos
+	writes       map[uint64]writeset.WriteSet
+	info         Info
+	stopped      bool
+	submit       func() error // what Submit returns instead, when set and not nil
+	last         Submission
+	files        Files
+	endorsements []*ledger.IdentityEndorsement
+	deposed      bool // others know better who leads
+	confirmed    int
+	effects      gov.Effects // in place of memEffects, where a test sets them
+	forward      func(context.Context, string, *Forwarded) (*ForwardedAnswer, error)
 }
 
 func newMemNode() *memNode {
@@ -169,6 +170,19 @@ func (n *memNode) COSEReceipt(_ context.Context, id TxID) ([]byte, error) {
 		return nil, ErrNoReceipt
 	}
 	return []byte{0xd2}, nil
+}
+
+func (n *memNode) COSESignature(_ context.Context, id TxID) ([]byte, error) {
+	if n.Position().Status(id) != Committed {
+		return nil, ErrNotCommitted
+	}
+	return []byte{0xd2}, nil
+}
+
+func (n *memNode) COSESignatures() COSESignatures { return COSESignatures{} }
+
+func (n *memNode) Endorsements(context.Context) ([]*ledger.IdentityEndorsement, error) {
+	return n.endorsements, nil
 }
 
 func (n *memNode) Transaction(_ context.Context, id TxID) (writeset.WriteSet, error) {

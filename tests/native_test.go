@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -11,6 +12,7 @@ import (
 	"testing"
 
 	"chancery/client"
+	"chancery/gov/constitution"
 	"chancery/kv/writeset"
 	"chancery/ledger"
 )
@@ -198,6 +200,8 @@ func nativeOnly(t *testing.T, c *client.Client, s *sandbox) {
 	}
 	at("GET", "/log/public/cose_receipt", nil, "200 "+string(served), "x-ms-ccf-transaction-id", resp.TxID.String())
 
+	coseDocuments(t, c, s, resp.TxID)
+
 	at("GET", "/log/private/committed?id=26", nil, "412 ")
 	at("POST", "/log/private/install_committed_index", nil, "200 ")
 	at("POST", "/log/private/install_committed_index", nil, "412 ")
@@ -217,6 +221,109 @@ func nativeOnly(t *testing.T, c *client.Client, s *sandbox) {
 	}
 	at("POST", "/log/private/uninstall_committed_index", nil, "200 ")
 	at("POST", "/log/private/uninstall_committed_index", nil, "412 ")
+}
+
+// coseDocuments asks about what the service signed: a transaction's signature and receipt,
+// a statement that is registered and fetched as a transparent one, the first transaction.
+func coseDocuments(t *testing.T, c *client.Client, s *sandbox, id writeset.TxID) {
+	get := func(id writeset.TxID, path string) (*client.Response, string) {
+		t.Helper()
+		r := client.Request{Path: "/app" + path, Fetched: true}
+		if !id.IsZero() {
+			r.Header = http.Header{"X-Ms-Ccf-Transaction-Id": {id.String()}}
+		}
+		resp, err := c.Do(t.Context(), r)
+		return resp, said1(t, r, resp, err)
+	}
+	signatureOf := func(id writeset.TxID) []byte {
+		t.Helper()
+		var out struct {
+			Signature []byte `json:"cose_signature"`
+		}
+		if resp, got := get(id, "/log/public/cose_signature"); json.Unmarshal(resp.Body, &out) != nil || len(out.Signature) == 0 {
+			t.Fatalf("cose_signature of %s: %s", id, got)
+		}
+		return out.Signature
+	}
+	receipt, err := c.COSEReceiptBytes(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed, err := ledger.ParseCOSEReceipt(receipt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The signature is the receipt's without its proof, and that of the signature transaction.
+	bare, err := ledger.SignedStatement(receipt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, own := signatureOf(id), signatureOf(parsed.SignedAt); !bytes.Equal(got, bare) || !bytes.Equal(own, bare) {
+		t.Errorf("signatures %x and %x, want %x", got, own, bare)
+	}
+	if _, got := get(id, "/log/public/cose_endorsements"); got != "404 No COSE endorsements available for this transaction" {
+		t.Errorf("cose_endorsements: %s", got)
+	}
+	if _, got := get(writeset.TxID{}, "/cose_signatures_config"); got != `200 {"issuer":"","subject":""}` {
+		t.Errorf("cose_signatures_config: %s", got)
+	}
+	if _, got := get(writeset.TxID{}, "/log/public/trusted_keys"); !strings.Contains(got, `"kid":"`+parsed.KeyID+`"`) || !strings.Contains(got, `"crv":"P-384"`) {
+		t.Errorf("trusted_keys: %s", got)
+	}
+	byHandle := fmt.Sprintf("/log/private/historical/handle?handle=7&seqno=%d", id.Seqno)
+	if resp, got := get(writeset.TxID{}, byHandle); !strings.HasPrefix(got, "200 ") {
+		t.Errorf("historical/handle: %s", got)
+	} else if r, err := ledger.ParseReceipt(resp.Body); err != nil || r.Verify(s.service(), ledger.ExpectTx(id)) != nil {
+		t.Errorf("historical/handle: %s: %v", got, err)
+	}
+	for path, want := range map[string]string{
+		"handle=7": "400 Missing query parameter 'seqno'", "seqno=1": "400 Missing query parameter 'handle'",
+		"handle=7&seqno=99999": "400 Requested historical TxID is not committed",
+	} {
+		if _, got := get(writeset.TxID{}, "/log/private/historical/handle?"+path); got != want {
+			t.Errorf("historical/handle?%s: %s, want %s", path, got, want)
+		}
+	}
+
+	// A statement: the bare signature will do, it is a COSE_Sign1; what stands in its
+	// unprotected header does not become part of it.
+	register := client.Request{Method: "POST", Path: "/app/log/signed_statement", Body: receipt, ContentType: "application/cose", Wait: client.ForCommit}
+	resp, err := c.Do(t.Context(), register)
+	if err != nil || string(resp.Body) != "" {
+		t.Fatalf("signed_statement: %+v, %v", resp, err)
+	}
+	of, err := c.COSEReceiptBytes(t.Context(), resp.TxID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ledger.VerifyCOSEReceipt(of, s.service(), ledger.ExpectClaims(sha256.Sum256(bare))); err != nil {
+		t.Errorf("the statement's receipt: %v", err)
+	}
+	want, err := ledger.TransparentStatement(bare, of)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, got := get(resp.TxID, "/log/transparent_statement"); got != "200 "+string(want) {
+		t.Errorf("transparent_statement: %x, want %x", got, want)
+	}
+	if _, got := get(id, "/log/transparent_statement"); got != "404 Transaction ID "+id.String()+" does not correspond to a COSE entry." {
+		t.Errorf("transparent_statement of another: %s", got)
+	}
+	for body, want := range map[string]string{"": "400 Body must not be empty", "junk": "400 The body is no signed statement: "} {
+		register.Body, register.Wait = []byte(body), 0
+		if got := said(t, c, register); !strings.HasPrefix(got, want) {
+			t.Errorf("signed_statement %q: %s, want %s", body, got, want)
+		}
+	}
+
+	text, err := constitution.Source("sandbox+virtual+roles")
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := writeset.TxID{View: 2, Seqno: 1}
+	if _, err := c.Receipt(t.Context(), first, ledger.ExpectClaims(sha256.Sum256([]byte(text)))); err != nil {
+		t.Errorf("the first transaction's claim is not the constitution: %v", err)
+	}
 }
 
 // said is an answer's status and body.

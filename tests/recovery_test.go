@@ -1,10 +1,16 @@
 package tests
 
 import (
+	"crypto/ecdsa"
+	"crypto/x509"
 	"encoding/json"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"chancery/client"
+	"chancery/ledger"
 )
 
 // TestRecovery has a service lose its node, and three members bring it back from the
@@ -20,6 +26,10 @@ func TestRecovery(t *testing.T) {
 	c.receipt(first, "first.json")
 	c.agree("gov rekey")
 	c.log(2, "under another secret")
+	// From the second life on it is a node with an application in Go, which has endpoints
+	// about the service's identities.
+	c.install("logging")
+	c.sh("mv bin/logging bin/chanceryd")
 	for life := 1; life <= 2; life++ {
 		c.node.kill()
 		before := c.sh("cd workspace/sandbox_0; sha256sum ledger/*.committed")
@@ -33,6 +43,7 @@ func TestRecovery(t *testing.T) {
 		c.receipt(first, "again.json") // of the first life, endorsed by the present one
 		c.sh("bin/chancery receipt verify first.json --service-cert service_cert.pem && exit 1 || test $? = 5")
 		c.sh("bin/chancery receipt verify first.json --service-cert service_0.pem")
+		c.identities(life, first, second)
 		c.agree("gov rekey")
 	}
 	c.node.stop()
@@ -73,6 +84,63 @@ func (c *consortium) log(id int, msg string) string {
 func (c *consortium) receipt(tx, file string) {
 	c.t.Helper()
 	c.sh("bin/chancery receipt get " + tx + " -o " + file + c.flags("alice") + "\nbin/chancery receipt verify " + file + " --service-cert service_cert.pem --tx " + tx)
+}
+
+// identities asks the application about the service's keys: all of them, the chain that
+// leads to the first life's, and whether its receipts hold.
+func (c *consortium) identities(life int, first, second string) {
+	c.t.Helper()
+	about := func(tx, path string) string {
+		return c.curl("-H 'x-ms-ccf-transaction-id: " + tx + "' 'https://127.0.0.1:" + c.port + "/app/log/public/" + path + "'")
+	}
+	var jwks struct{ Keys []struct{ KID string } }
+	if err := json.Unmarshal([]byte(about(first, "trusted_keys")), &jwks); err != nil || len(jwks.Keys) != life+1 {
+		c.t.Errorf("life %d: trusted keys %v, %v", life, jwks, err)
+	}
+	var endorsed struct{ Endorsements [][]byte }
+	if err := json.Unmarshal([]byte(about(first, "cose_endorsements")), &endorsed); err != nil || len(endorsed.Endorsements) != life {
+		c.t.Fatalf("life %d: endorsements %v, %v", life, endorsed, err)
+	}
+	var chain []*ledger.IdentityEndorsement
+	for _, raw := range endorsed.Endorsements {
+		e, err := ledger.ParseIdentityEndorsement(raw)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		chain = append(chain, e)
+	}
+	c.curl("-f -o first.cose 'https://127.0.0.1:" + c.port + "/app/receipt/cose?transaction_id=" + first + "'")
+	bytes, err := os.ReadFile(filepath.Join(c.dir, "first.cose"))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	receipt, err := ledger.ParseCOSEReceipt(bytes)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	present := c.certificate("service_cert.pem").PublicKey.(*ecdsa.PublicKey)
+	if err := receipt.VerifyWithEndorsements(present, chain); err != nil {
+		c.t.Errorf("life %d: the first life's receipt: %v", life, err)
+	}
+	if receipt.KeyID != jwks.Keys[0].KID {
+		c.t.Errorf("life %d: the receipt names key %s, the first of the trusted is %s", life, receipt.KeyID, jwks.Keys[0].KID)
+	}
+	verify := "-o /dev/null -w '%{http_code}' -X GET -H 'content-type: application/cose' --data-binary @first.cose https://127.0.0.1:" + c.port + "/app/log/public/verify_cose_receipt"
+	c.says(c.curl(verify), "204")
+	c.says(about(second, "cose_endorsements"), "No COSE endorsements available for this transaction")
+}
+
+func (c *consortium) certificate(file string) *x509.Certificate {
+	c.t.Helper()
+	text, err := os.ReadFile(filepath.Join(c.dir, file))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	cert, err := client.ParseCertificate(text)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return cert
 }
 
 // recover starts a node over the ledger that is left, and takes the service to open. The

@@ -95,15 +95,14 @@ func identity(who *server.Caller) string {
 		return "Unauthenticated"
 	case who.Policy == server.AnyCert.Name():
 		return "Any TLS cert\nThe caller's cert is:\n" + who.Cert
+	case who.COSE != nil:
+		return fmt.Sprintf("User COSE Sign1\nThe caller is identified by a COSE Sign1 signed by kid: %s\nThe caller is identified by a COSE Sign1 with content of size: %d", who.ID, len(who.COSE.Payload))
 	case who.JWT != nil:
 		return fmt.Sprintf("JWT\nThe caller is identified by a JWT issued by: %s\nThe JWT header is:\n%s\nThe JWT payload is:\n%s", who.JWT.Issuer, who.JWT.Header, who.JWT.Payload)
 	}
 	kind, role := "User TLS cert", "user"
-	switch who.Policy {
-	case server.MemberCert.Name():
+	if who.Policy == server.MemberCert.Name() {
 		kind, role = "Member TLS cert", "member"
-	case server.UserCOSE.Name():
-		kind = "User COSE Sign1"
 	}
 	return fmt.Sprintf("%[1]s\nThe caller is a %[2]s with ID: %[3]s\nThe caller's %[2]s data is: %[4]s\nThe caller's cert is:\n%[5]s", kind, role, who.ID, data, who.Cert)
 }

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"chancery/ledger"
 	"chancery/server"
 	"chancery/server/api"
 )
@@ -28,6 +29,9 @@ func (a *application) history(path string, r records) {
 		a.get(path+"/historical/sparse", a.users, r.historicalSparse),
 	} {
 		route.Forwarding = server.ForwardNever
+	}
+	if r.kind == privateRecords {
+		a.get(path+"/historical/handle", a.users, receiptByHandle).Forwarding = server.ForwardNever
 	}
 }
 
@@ -75,6 +79,34 @@ func (r records) historicalReceipt(ctx context.Context, c *server.Call, past *se
 		delete(leaf, "claims_digest")
 	}
 	return c.Response.JSON(map[string]any{"msg": string(msg), "receipt": shown})
+}
+
+// receiptByHandle answers with the receipt of the transaction at a seqno. The handle, under
+// which CCF's nodes keep what they fetch, is read and not needed: any transaction can be
+// looked up again at the same price.
+func receiptByHandle(ctx context.Context, c *server.Call) error {
+	if _, err := number(c, "handle"); err != nil {
+		return err
+	}
+	seqno, err := number(c, "seqno")
+	if err != nil {
+		return err
+	}
+	past, err := c.Past(ctx, seqno)
+	if errors.Is(err, server.ErrNotCommitted) {
+		return api.Errorf(http.StatusBadRequest, api.InvalidHeaderValue, "Requested historical TxID is not committed")
+	}
+	if err == nil {
+		var receipt *ledger.Receipt
+		if receipt, err = past.Receipt(ctx); err == nil {
+			return c.Response.JSON(receipt)
+		}
+	}
+	if errors.Is(err, server.ErrFetching) {
+		c.RetryLater("Pending")
+		return nil
+	}
+	return err
 }
 
 // pastEntry is a version of a record.

@@ -10,9 +10,13 @@
 package main
 
 import (
+	"crypto/sha256"
+	"errors"
 	"net/http"
 	"os"
 
+	"chancery/gov/tables"
+	"chancery/ledger"
 	"chancery/node/daemon"
 	"chancery/server"
 )
@@ -31,7 +35,7 @@ const (
 
 // logging is the application.
 func logging() *server.App {
-	app := &server.App{}
+	app := &server.App{CreateClaims: constitutionClaim}
 	a := &application{App: app, users: []server.Policy{server.JWT, server.UserCert, server.UserCOSE}}
 	a.records("/log/private", privateRecords)
 	a.records("/log/public", publicRecords)
@@ -40,6 +44,16 @@ func logging() *server.App {
 	a.committedIndex()
 	a.cose()
 	return app
+}
+
+// constitutionClaim has the receipt of a service's first transaction show by which
+// constitution it began.
+func constitutionClaim(tx tables.Reader) (ledger.Digest, error) {
+	text, ok, err := tables.Constitution.Get(tx)
+	if err == nil && !ok {
+		err = errors.New("the service has no constitution")
+	}
+	return sha256.Sum256([]byte(text)), err
 }
 
 // application is what the handlers share.

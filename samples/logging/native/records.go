@@ -125,8 +125,9 @@ func (r records) delete(_ context.Context, c *server.Call, _ none) (bool, error)
 	if err := r.matched(c, id); err != nil {
 		return false, err
 	}
+	_, had := c.Tx.Get(r.table(c), keyOf(id))
 	c.Tx.Delete(r.table(c), keyOf(id))
-	return true, nil
+	return had, nil
 }
 
 func (r records) clear(_ context.Context, c *server.Call, _ none) (bool, error) {

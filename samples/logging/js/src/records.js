@@ -53,7 +53,10 @@ function post(request, kind) {
 }
 
 function remove(request, kind) {
-  tableFor(request, kind).delete(keyOf(recordId(request)));
+  const id = recordId(request);
+  const table = tableFor(request, kind);
+  if (!table.has(keyOf(id))) return notFound(id);
+  table.delete(keyOf(id));
   return { body: true };
 }
 

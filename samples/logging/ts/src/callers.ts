@@ -42,7 +42,7 @@ function describe(caller: Caller): string {
     case "jwt":
       return `JWT\nThe caller is identified by a JWT issued by: ${caller.jwt.keyIssuer}\nThe JWT header is:\n${json(caller.jwt.header)}\nThe JWT payload is:\n${json(caller.jwt.payload)}`;
     case "user_cose_sign1":
-      return `User COSE Sign1\nThe caller is a user with ID: ${caller.id}\nThe caller's user data is: ${json(caller.data)}\nThe caller's cert is:\n${caller.cert}`;
+      return `User COSE Sign1\nThe caller is identified by a COSE Sign1 signed by kid: ${caller.id}\nThe caller is identified by a COSE Sign1 with content of size: ${caller.cose.content.byteLength}`;
   }
   return `Unknown policy: ${caller.policy}`;
 }
@@ -57,9 +57,13 @@ export function multiAuth(request: Request): Response {
 export function customAuth(request: Request): Response {
   const name = request.headers["x-custom-auth-name"];
   const age = request.headers["x-custom-auth-age"];
+  const explode = request.headers["x-custom-auth-explode"];
   const refuse = (message: string): Response => failure(401, "InvalidAuthenticationInfo", message);
+  if (explode !== undefined) throw new Error(explode);
   if (name === undefined) return refuse("Missing required header x-custom-auth-name");
+  if (name === "") return refuse("Name must not be empty");
   if (age === undefined) return refuse("Missing required header x-custom-auth-age");
-  if (!/^[0-9]+$/.test(age)) return refuse("Header x-custom-auth-age is not a number");
-  return { body: { name, age: Number(age) } };
+  if (!/^[0-9]+$/.test(age)) return refuse(`Unable to parse age header as a number: ${age}`);
+  if (Number(age) < 16) return refuse("Caller age must be at least 16");
+  return { body: { name, age: Number(age), description: `Your name is ${name} and you are ${age}` } };
 }

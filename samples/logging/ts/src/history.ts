@@ -45,6 +45,10 @@ function getRange(request: Request, kind: Kind): Response {
   const from = seqnoOf(parameters, "from_seqno", 1);
   const to = seqnoOf(parameters, "to_seqno", ccf.consensus.getLastCommittedTxId().seqno);
   if (to < from) return failure(400, "InvalidInput", "to_seqno lies before from_seqno");
+  const view = ccf.consensus.getViewForSeqno(to);
+  if (view === null || ccf.consensus.getStatusForTxId(view, to) !== "Committed") {
+    return failure(400, "InvalidInput", "to_seqno is not committed");
+  }
   const last = Math.min(to, from + pageSize - 1);
 
   const states = ccf.historical.getStateRange(handleOf(`${kind} ${id} ${from} ${last}`), from, last, keepFor);

@@ -60,7 +60,10 @@ function post(request: Request, kind: Kind): Response {
 }
 
 function remove(request: Request, kind: Kind): Response {
-  tableFor(request, kind).delete(keyOf(recordId(request)));
+  const id = recordId(request);
+  const table = tableFor(request, kind);
+  if (!table.has(keyOf(id))) return notFound(id);
+  table.delete(keyOf(id));
   return { body: true };
 }
 

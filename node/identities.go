@@ -1,0 +1,72 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"chancery/gov/tables"
+	"chancery/kv/writeset"
+	"chancery/ledger"
+	"chancery/server"
+)
+
+// Endorsements returns what the service identities stated about those before them, in the
+// order in which they did, as the committed ledger holds it: each row of the table names
+// the one before.
+func (n *Node) Endorsements(ctx context.Context) ([]*ledger.IdentityEndorsement, error) {
+	row, ok, err := tables.PreviousEndorsement.Get(tables.View(n.store.Committed()))
+	if err != nil || !ok {
+		return nil, err
+	}
+	var out []*ledger.IdentityEndorsement
+	for at := n.store.Committed().TxID().Seqno + 1; ; {
+		e, err := ledger.ParseIdentityEndorsement(row.Endorsement)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, e)
+		if row.PreviousVersion == nil {
+			slices.Reverse(out)
+			return out, nil
+		}
+		if *row.PreviousVersion >= at {
+			return nil, fmt.Errorf("the identity endorsement before %d is said to be at %d", at, *row.PreviousVersion)
+		}
+		at = *row.PreviousVersion
+		if row, err = n.endorsementAt(ctx, at); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (n *Node) endorsementAt(ctx context.Context, seqno uint64) (row tables.IdentityEndorsement, err error) {
+	writes, err := n.Transaction(ctx, writeset.TxID{View: n.Position().ViewOf(seqno), Seqno: seqno})
+	if err != nil {
+		return row, err
+	}
+	ok, err := written(writes, tables.NamePreviousEndorse, &row)
+	if err == nil && !ok {
+		err = fmt.Errorf("transaction %d holds no identity endorsement", seqno)
+	}
+	return row, err
+}
+
+// COSESignature returns the service's signature over the root that covers a committed
+// transaction; of a signature transaction, its own.
+func (n *Node) COSESignature(_ context.Context, id server.TxID) ([]byte, error) {
+	p, err := n.proof(id)
+	if err != nil {
+		return nil, err
+	}
+	if p.Signature.COSE == nil {
+		return nil, fmt.Errorf("COSE signature over %v: %w", id, server.ErrNoReceipt)
+	}
+	return p.Signature.COSE, nil
+}
+
+// COSESignatures are the issuer and the subject that such signatures name.
+func (n *Node) COSESignatures() server.COSESignatures {
+	ids := n.coseIDs()
+	return server.COSESignatures{Issuer: ids.Issuer, Subject: ids.Subject}
+}
