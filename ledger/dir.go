@@ -29,11 +29,11 @@ type Dir struct {
 	path string
 	lock io.Closer
 
-	writing sync.Mutex // held through every method that writes
-	buf     []byte     // guarded by writing
-	closing bool       // guarded by writing: the open chunk's table is written, see finishClose
-	failed  error      // guarded by writing: the disk broke a promise, nothing is written any more
-	suffix  bool       // guarded by writing: new files end in ".recovery", see BeginRecovery
+	writing  sync.Mutex // held through every method that writes
+	buf      []byte     // guarded by writing
+	closing  bool       // guarded by writing: the open chunk's table is written, see finishClose
+	failed   error      // guarded by writing: the disk broke a promise, nothing is written any more
+	recovers uint64     // guarded by writing: files that begin here or behind end in ".recovery", see BeginRecovery; 0: none
 
 	mu     sync.RWMutex // guards what follows; held during no I/O but a rename
 	chunks []chunk      // closed ones, ascending, without gaps

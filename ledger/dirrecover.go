@@ -7,12 +7,13 @@ import (
 	"strings"
 )
 
-// BeginRecovery makes new files ones of a recovery: their names end in ".recovery" until
-// EndRecovery, and no reader takes them for the service's. A recovery that is cut off
-// leaves the files of the earlier life as they were; what an earlier attempt wrote is set
-// aside under the suffix ".ignored". The open chunk is closed behind its last signature,
-// and what stands behind that, which nothing vouches for, is cut off.
-func (d *Dir) BeginRecovery() error {
+// BeginRecovery makes the files from seqno first on ones of a recovery: their names end in
+// ".recovery" until EndRecovery, and no reader takes them for the service's. A recovery
+// that is cut off leaves the files of the earlier life as they were; what an earlier
+// attempt wrote is set aside under the suffix ".ignored". The open chunk is closed behind
+// its last signature, and what stands behind that, which nothing vouches for, is cut off.
+// What comes up to first, to a node that joins a recovery, is of the earlier life.
+func (d *Dir) BeginRecovery(first uint64) error {
 	if err := d.DropTail(); err != nil {
 		return err
 	}
@@ -33,7 +34,7 @@ func (d *Dir) BeginRecovery() error {
 			return fmt.Errorf("setting aside a file of an earlier recovery: %w", err)
 		}
 	}
-	d.suffix = true
+	d.recovers = first
 	return d.fs.SyncDir(d.path)
 }
 
@@ -55,7 +56,7 @@ func (d *Dir) UnfinishedRecovery() (names []string, err error) {
 func (d *Dir) EndRecovery() error {
 	d.writing.Lock()
 	defer d.writing.Unlock()
-	if !d.suffix {
+	if d.recovers == 0 {
 		return nil
 	}
 	d.mu.Lock()
@@ -81,6 +82,9 @@ func (d *Dir) EndRecovery() error {
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("ending a recovery: %w", err)
 	}
-	d.suffix = false
+	d.recovers = 0
 	return d.fs.SyncDir(d.path)
 }
+
+// ofRecovery says whether a file that begins at first is one of a recovery. writing is held.
+func (d *Dir) ofRecovery(first uint64) bool { return d.recovers != 0 && first >= d.recovers }

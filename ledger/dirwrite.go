@@ -169,7 +169,7 @@ func (c *openChunk) write(b []byte, off int64) error {
 // A crash here, or at any time before the directory is synced, may lose the file.
 // Raft's log holds what was in it: it is not compacted before Sync.
 func (d *Dir) create(first uint64) (*openChunk, error) {
-	path := filepath.Join(d.path, chunkName{first: first, recovery: d.suffix}.String())
+	path := filepath.Join(d.path, chunkName{first: first, recovery: d.ofRecovery(first)}.String())
 	f, err := d.fs.OpenFile(path, osCreate, chunkPerm)
 	if err != nil {
 		return nil, fmt.Errorf("creating a chunk: %w", err)
@@ -303,7 +303,7 @@ func (d *Dir) commitFound(c chunk) (chunk, error) {
 // two calls leaves either name, for the same bytes.
 func (d *Dir) commitName(c chunk) (chunk, error) {
 	old := c.path
-	c.path = filepath.Join(filepath.Dir(old), chunkName{first: c.first, last: c.last, committed: true, recovery: d.suffix}.String())
+	c.path = filepath.Join(filepath.Dir(old), chunkName{first: c.first, last: c.last, committed: true, recovery: d.ofRecovery(c.first)}.String())
 	if err := d.rename(old, c.path); err != nil {
 		return chunk{}, fmt.Errorf("renaming a closed chunk: %w", err)
 	}

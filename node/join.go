@@ -241,9 +241,6 @@ func (n *Node) issuedBy(service *x509.Certificate) func([][]byte, [][]*x509.Cert
 // accept takes what the service gave.
 func (j *joiner) accept(a *api.JoinAnswer) error {
 	n, network := j.n, a.NetworkInfo
-	if network.PublicOnly {
-		return errors.New("the service is being recovered and knows its public state only: nodes join it once it is recovered")
-	}
 	key, err := identity.ParseECPrivateKey([]byte(network.Identity.PrivateKey))
 	if err != nil {
 		return fmt.Errorf("the service's key: %w", err)
@@ -268,6 +265,11 @@ func (j *joiner) accept(a *api.JoinAnswer) error {
 		return errors.New("the service endorsed no certificate for this node")
 	}
 	n.joined.Store(&joined{network})
+	if network.PublicOnly {
+		if err := n.joinRecovery(uint64(network.LastRecoveredSigned)); err != nil {
+			return err
+		}
+	}
 	if err := n.use(network.EndorsedCertificate); err != nil {
 		return err
 	}
@@ -283,8 +285,27 @@ func (n *Node) joinService(ctx context.Context) error {
 	if err := n.openReplica(ctx); err != nil {
 		return ignoreStop(ctx, err)
 	}
-	n.state.Store(statePartOfNetwork)
+	if n.recovery.Load() == nil {
+		n.state.Store(statePartOfNetwork)
+	}
 	n.log.Info("the node is part of the network", "node", n.keys.id)
+	return nil
+}
+
+// joinRecovery makes the node one of a service whose private state, through target, is
+// still to be restored.
+func (n *Node) joinRecovery(target uint64) error {
+	for from := range n.secrets.All() {
+		if from <= target || target == 0 {
+			return fmt.Errorf("the service is being recovered from its ledger through %d, and gave a ledger secret from %d", target, from)
+		}
+	}
+	if err := n.ledger.BeginRecovery(target + 1); err != nil {
+		return err
+	}
+	n.recovery.Store(newRecovery(target))
+	n.state.Store(statePublic)
+	n.log.Info("the service is being recovered: this node knows its public state only until members have submitted their shares", "through", target)
 	return nil
 }
 
@@ -293,9 +314,12 @@ func (n *Node) joins() bool { return n.cfg.Command.Type == config.CommandJoin }
 
 // NetworkInfo returns what a trusted node needs: the service's identity and the ledger
 // secrets of the committed history. A secret that is not committed reaches it like every
-// node, in the transaction that announces it.
+// node, in the transaction that announces it. It is nil while this node has restored
+// secrets and the service is not open: what was given then would be neither the public
+// state alone nor all of it.
 func (n *Node) NetworkInfo() (*api.NetworkInfo, error) {
-	committed := n.store.Committed()
+	recovery := n.recovery.Load()
+	committed := n.store.Committed() // read first: what it says of restored secrets holds for all that is given
 	service, ok, err := tables.ServiceInfo.Get(tables.View(committed))
 	if err != nil || !ok {
 		return nil, fmt.Errorf("there is no service yet: %w", err)
@@ -304,12 +328,29 @@ func (n *Node) NetworkInfo() (*api.NetworkInfo, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encoding the service's key: %w", err)
 	}
+	if recovery != nil && (service.Status != tables.ServiceOpen || n.publicOnly()) {
+		row, _, err := tables.EncryptedSecrets.Get(tables.View(committed))
+		if err != nil {
+			return nil, err
+		}
+		if restores(row) || service.Status == tables.ServiceOpen {
+			return nil, nil
+		}
+	} else {
+		recovery = nil // it is over
+	}
 	cose := n.coseIDs()
 	out := &api.NetworkInfo{
 		Identity: api.NetworkIdentity{Certificate: service.Cert, PrivateKey: string(key)}, ServiceStatus: string(service.Status),
 		COSESignatures: &api.COSESignatureIDs{Issuer: cose.Issuer, Subject: cose.Subject},
 	}
+	if recovery != nil {
+		out.PublicOnly, out.LastRecoveredSigned = true, int64(recovery.target)
+	}
 	for from, s := range n.secrets.All() {
+		if recovery != nil && from <= recovery.target {
+			return nil, nil // restored since the tables were looked at
+		}
 		if from <= committed.TxID().Seqno+1 {
 			out.LedgerSecrets = append(out.LedgerSecrets, api.LedgerSecret{From: from, Key: s.Key()})
 		}

@@ -68,8 +68,8 @@ type Node struct {
 	genesis *genesis
 	startup uint64
 
-	sealing  *sealing  // nil where the node seals nothing
-	recovery *recovery // of a service that is being recovered, or was by this node
+	sealing  *sealing                 // nil where the node seals nothing
+	recovery atomic.Pointer[recovery] // of a service that is being recovered, or was by this node
 
 	lives lives // for receipts of transactions under earlier identities
 
@@ -246,8 +246,8 @@ func (n *Node) raise(*kv.State) {
 	poke(n.refresher.committed)
 	poke(n.fetcher.wake)
 	poke(n.membership.wake)
-	if n.recovery != nil {
-		poke(n.recovery.work)
+	if r := n.recovery.Load(); r != nil {
+		poke(r.work)
 	}
 }
 

@@ -77,8 +77,8 @@ func (n *Node) nextSecret(id raftfsm.TxID, ws writeset.WriteSet) (*ledger.Secret
 
 func (n *Node) announced(ws writeset.WriteSet) (*ledger.Secret, error) {
 	var all map[string][]tables.EncryptedSecret
-	if ok, err := written(ws, tables.NameEncryptedSecrets, &all); !ok {
-		return nil, err
+	if ok, err := written(ws, tables.NameEncryptedSecrets, &all); !ok || restores(all) {
+		return nil, err // what a recovery restored: see restoredSecrets
 	}
 	return n.newestSecret(all[n.keys.id])
 }
@@ -97,7 +97,7 @@ func written(ws writeset.WriteSet, table string, to any) (ok bool, err error) {
 }
 
 // newestSecret takes the newest ledger secret out of those that encrypted_ledger_secrets
-// holds for this node; nil where there are earlier ones alone.
+// holds for this node.
 func (n *Node) newestSecret(mine []tables.EncryptedSecret) (*ledger.Secret, error) {
 	if len(mine) == 0 {
 		return nil, errors.New("none is for this node")
@@ -107,7 +107,7 @@ func (n *Node) newestSecret(mine []tables.EncryptedSecret) (*ledger.Secret, erro
 			return n.unwrapSecret(s)
 		}
 	}
-	return nil, nil // those that a recovery restored: see restoredSecrets
+	return nil, errors.New("none of those for this node comes into force here")
 }
 
 // unwrapSecret opens a ledger secret that was wrapped for this node.

@@ -25,36 +25,45 @@ import (
 // public state is there, its private state waits for the members' shares.
 type recovery struct {
 	target  uint64        // last seqno of the earlier life
-	view    uint64        // its last view
 	work    chan struct{} // capacity 1: raised by every commit
 	reading atomic.Bool   // the secrets are there, the private state is being read
 	reached atomic.Uint64 // through which seqno
 	done    atomic.Bool   // it has been read
 }
 
+func newRecovery(target uint64) *recovery {
+	return &recovery{target: target, work: make(chan struct{}, 1)}
+}
+
 // publicOnly says that the private state of the service's earlier life is not there yet.
-func (n *Node) publicOnly() bool { return n.recovery != nil && !n.recovery.done.Load() }
+func (n *Node) publicOnly() bool {
+	r := n.recovery.Load()
+	return r != nil && !r.done.Load()
+}
 
 // ofEarlierLife says that a transaction is of the life whose secrets are still missing.
 func (n *Node) ofEarlierLife(seqno uint64) bool {
-	return n.publicOnly() && seqno <= n.recovery.target
+	r := n.recovery.Load()
+	return r != nil && !r.done.Load() && seqno <= r.target
 }
 
 // uncreated says that a state is still the earlier life's: this one has no create transaction
 // there yet.
 func (n *Node) uncreated(at *kv.State) bool {
-	return n.recovery != nil && at.TxID().Seqno <= n.recovery.target
+	r := n.recovery.Load()
+	return r != nil && at.TxID().Seqno <= r.target
 }
 
 // recoveryFigures are how far the private state is to be read, and has been; nil unless a
 // recovery is under way. It ends when the files have the names of the service's own: what
 // the application is told to be committed must not be in files that a restart sets aside.
 func (n *Node) recoveryFigures() (target, reached *uint64) {
-	if n.recovery == nil || n.state.Load() == statePartOfNetwork {
+	r := n.recovery.Load()
+	if r == nil || n.state.Load() == statePartOfNetwork {
 		return nil, nil
 	}
-	at := n.recovery.reached.Load()
-	return &n.recovery.target, &at
+	at := r.reached.Load()
+	return &r.target, &at
 }
 
 // prepareRecover verifies the ledger that is there against the identity that signed it,
@@ -75,13 +84,13 @@ func (n *Node) prepareRecover(ctx context.Context) error {
 		return err
 	}
 	last := n.ledger.Last()
-	if err := n.ledger.BeginRecovery(); err != nil {
+	if err := n.ledger.BeginRecovery(last.Seqno + 1); err != nil {
 		return err
 	}
 	if err := n.setAside(raftDir(n.cfg)); err != nil {
 		return err
 	}
-	n.recovery = &recovery{target: last.Seqno, view: last.View, work: make(chan struct{}, 1)}
+	n.recovery.Store(newRecovery(last.Seqno))
 	n.state.Store(stateReadingPublic)
 
 	n.known = last.Seqno + 1 // what the ledger says of earlier secrets is for earlier nodes
@@ -224,8 +233,9 @@ func (n *Node) checkExpected(behind []*ledger.Entry) error {
 // create submits the first transaction of a life of the service and returns its position.
 func (n *Node) create(ctx context.Context) (raftfsm.TxID, error) {
 	first := writeset.TxID{View: n.replica().Position().View, Seqno: 1}
-	if n.recovery != nil {
-		first.Seqno = n.recovery.target + 1
+	r := n.recovery.Load()
+	if r != nil {
+		first.Seqno = r.target + 1
 		if err := n.findSealedShare(n.store.Head()); err != nil {
 			return first, err
 		}
@@ -239,7 +249,7 @@ func (n *Node) create(ctx context.Context) (raftfsm.TxID, error) {
 	if err != nil {
 		return first, fmt.Errorf("creating the service: the application's claims: %w", err)
 	}
-	id, err := n.replica().Submit(ctx, tx, raftfsm.Submission{AwaitCommit: true, Create: n.recovery != nil, Claims: claims})
+	id, err := n.replica().Submit(ctx, tx, raftfsm.Submission{AwaitCommit: true, Create: r != nil, Claims: claims})
 	if err != nil {
 		return first, fmt.Errorf("creating the service: %w", err)
 	}
@@ -259,16 +269,23 @@ func (n *Node) createClaims(tx *kv.Tx) (ledger.Digest, error) {
 // runRecovery waits for the ledger secrets that the members' shares open, reads the
 // private state of the earlier life, and opens the service where this node leads.
 func (n *Node) runRecovery(ctx context.Context) error {
-	if n.recovery == nil {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-n.opened: // one that joins knows by then whether it joins a recovery
+	}
+	r := n.recovery.Load()
+	if r == nil {
 		return nil
 	}
+	poke(r.work)
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-n.recovery.work:
+		case <-r.work:
 		}
-		if !n.recovery.done.Load() {
+		if !r.done.Load() {
 			secrets, err := n.restoredSecrets()
 			if err != nil {
 				return err
@@ -290,15 +307,10 @@ func (n *Node) runRecovery(ctx context.Context) error {
 	}
 }
 
-// restoredSecrets returns the ledger secrets of earlier lives that are in the tables for
+// restoredSecrets returns the ledger secrets of earlier lives that the service gave to
 // this node, none as long as there are not shares enough.
 func (n *Node) restoredSecrets() ([]gov.LedgerSecret, error) {
-	at := tables.View(n.store.Committed())
-	s, _, err := tables.ServiceInfo.Get(at)
-	if err != nil || s.Status != tables.ServiceWaiting {
-		return nil, err
-	}
-	all, _, err := tables.EncryptedSecrets.Get(at)
+	all, err := n.restoredRows()
 	if err != nil {
 		return nil, err
 	}
@@ -316,10 +328,54 @@ func (n *Node) restoredSecrets() ([]gov.LedgerSecret, error) {
 	return out, nil
 }
 
+// restoredRows returns the row with the restored secrets, wrapped for each node; nil when
+// there is none yet. A node that was behind finds it in the ledger, when the open service
+// has put new secrets in its place.
+func (n *Node) restoredRows() (map[string][]tables.EncryptedSecret, error) {
+	at := n.store.Committed()
+	s, _, err := tables.ServiceInfo.Get(tables.View(at))
+	if err != nil || n.uncreated(at) {
+		return nil, err
+	}
+	switch s.Status {
+	case tables.ServiceWaiting:
+		row, _, err := tables.EncryptedSecrets.Get(tables.View(at))
+		if err != nil || !restores(row) {
+			return nil, err
+		}
+		return row, nil
+	case tables.ServiceOpen:
+	default:
+		return nil, nil
+	}
+	for e, err := range n.ledger.Entries(n.recovery.Load().target + 1) {
+		if err != nil {
+			return nil, err
+		}
+		var row map[string][]tables.EncryptedSecret
+		if _, err := written(e.Public, tables.NameEncryptedSecrets, &row); err != nil {
+			return nil, fmt.Errorf("entry %v: %w", e.ID, err)
+		}
+		if restores(row) {
+			return row, nil
+		}
+	}
+	return nil, errors.New("the service is open, and its ledger holds no restored secrets")
+}
+
+// restores says whether a row of encrypted_ledger_secrets gives back secrets of earlier
+// lives; otherwise it announces one that comes into force behind it.
+func restores(row map[string][]tables.EncryptedSecret) bool {
+	for _, secrets := range row {
+		return len(secrets) > 0 && secrets[0].Version != nil
+	}
+	return false
+}
+
 // readPrivate replays the private writes of the earlier life, whose entries were verified
 // when the node began, and puts them beside the public state.
 func (n *Node) readPrivate(ctx context.Context, secrets []gov.LedgerSecret) error {
-	r := n.recovery
+	r := n.recovery.Load()
 	r.reading.Store(true)
 	n.state.Store(stateReadingPrivate)
 	n.log.Info("the ledger secrets are restored; reading the private state", "secrets", len(secrets), "through", r.target)
@@ -360,7 +416,7 @@ func (n *Node) readPrivate(ctx context.Context, secrets []gov.LedgerSecret) erro
 	if err := n.saveKeys(); err != nil {
 		return err
 	}
-	if err := n.store.Graft(private.Head()); err != nil {
+	if err := n.replica().TakePrivate(ctx, private); err != nil {
 		return err
 	}
 	r.done.Store(true)
@@ -426,7 +482,8 @@ func (n *Node) submitOpening(ctx context.Context) error {
 
 // ReadingPrivate implements gov.Recovery.
 func (e *effects) ReadingPrivate() bool {
-	return e.n.recovery != nil && (e.n.recovery.reading.Load() || e.n.recovery.done.Load())
+	r := e.n.recovery.Load()
+	return r != nil && (r.reading.Load() || r.done.Load())
 }
 
 // SecretHistory implements gov.Recovery: every row that the ledger ever held in the

@@ -194,9 +194,10 @@ func (n *Node) openReplica(ctx context.Context) error {
 			return errors.Join(err, n.closePeers(transport))
 		}
 	}
+	cfg.PublicOnly = n.publicOnly()
 	if n.cfg.Command.Type == config.CommandRecover {
-		cfg.Creates, cfg.PublicOnly = true, true
-		if err := raftfsm.Found(cfg, n.recovery.view); err != nil {
+		cfg.Creates = true
+		if err := raftfsm.Found(cfg); err != nil {
 			return errors.Join(err, n.closePeers(transport))
 		}
 	}

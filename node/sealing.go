@@ -87,8 +87,8 @@ func (n *Node) findSealedShare(at *kv.State) error {
 // Unseal implements gov.Recovery.
 func (e *effects) Unseal(info tables.SealedSharesInfo) ([]byte, bool, error) {
 	s := e.n.sealing
-	if s == nil {
-		return nil, false, nil
+	if s == nil || e.n.joins() {
+		return nil, false, nil // one that joined the recovery looked for nothing in the ledger
 	}
 	if s.earlier == nil {
 		return nil, true, errors.New("Missing cached sealed recovery key for private recovery")

@@ -205,7 +205,7 @@ func (n *Node) begin(ctx context.Context) error {
 		return ignoreStop(ctx, fmt.Errorf("transaction %v, with which the node begins, is %s: %w", id, status, err))
 	}
 	n.state.Store(statePartOfNetwork)
-	if n.recovery != nil {
+	if n.recovery.Load() != nil {
 		n.state.Store(statePublic)
 	}
 	service, _, err := tables.ServiceInfo.Get(tables.View(n.store.Committed()))

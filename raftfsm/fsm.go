@@ -171,16 +171,21 @@ func (r *Replica) install(e *ledger.Entry) error {
 	return nil
 }
 
-// writes decrypts an entry, as far as its secret is known.
+// writes decrypts an entry; what is private of it is left to TakePrivate, once that is to
+// come. mu is held.
 func (r *Replica) writes(e *ledger.Entry) (writeset.WriteSet, error) {
 	secret, err := r.cfg.Secrets.At(e.ID.Seqno)
-	if errors.Is(err, ledger.ErrNoSecret) && r.cfg.PublicOnly {
+	if errors.Is(err, ledger.ErrNoSecret) && r.publicOnly {
 		return e.Public, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	return e.Open(secret)
+	ws, err := e.Open(secret)
+	if err == nil && r.publicOnly {
+		ws, _ = ws.Split()
+	}
+	return ws, err
 }
 
 // checkRoot compares the root that a signature transaction claims with our own.

@@ -59,8 +59,9 @@ type Config struct {
 	// Creates says that the first transaction of the node's first view is the create of a
 	// recovery, which the caller submits.
 	Creates bool
-	// PublicOnly takes the public part alone of entries whose secret is not known: those
-	// of an earlier life of a service that is being recovered.
+	// PublicOnly takes the public part of entries alone, and of those whose secret is not
+	// known, which are of an earlier life of a service that is being recovered; until
+	// TakePrivate.
 	PublicOnly bool
 	// KnownSecrets is the seqno through which Secrets holds what committed history says:
 	// a rollback never forgets one that comes into force up to there. A node that joins
@@ -150,7 +151,9 @@ type Replica struct {
 	tree      *merkle.Tree
 	tail      []sealed // positions committed+1 … head
 	sigs      []uint64 // seqnos of applied signatures, ascending
-	base      sealed   // chunk accounting as of committed
+	// publicOnly is Config.PublicOnly until TakePrivate.
+	publicOnly bool
+	base       sealed // chunk accounting as of committed
 	// What is older than the tree in memory; trim could not write it.
 	index       *index
 	indexFailed bool
@@ -251,7 +254,7 @@ func Bootstrap(cfg Config) error {
 // Open replays the ledger files into the store and starts Raft. Run must follow.
 func Open(ctx context.Context, cfg Config) (_ *Replica, err error) {
 	r := &Replica{
-		cfg: cfg, tree: merkle.New(), wake: make(chan struct{}, 1), acks: newAckTransport(cfg.Transport, cfg.Now),
+		cfg: cfg, publicOnly: cfg.PublicOnly, tree: merkle.New(), wake: make(chan struct{}, 1), acks: newAckTransport(cfg.Transport, cfg.Now),
 		futures: make(chan raft.ApplyFuture, maxInFlight), halted: make(chan struct{}),
 	}
 	r.tree.Append(merkle.Hash{}) // leaf 0

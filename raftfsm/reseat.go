@@ -138,13 +138,37 @@ func (s *stores) latest() (c raft.Configuration, last raft.Log, err error) {
 	return c, last, nil
 }
 
-// Found makes this node the only voter of a service that is recovered from its ledger,
-// whose last view was after: this node begins two views later, as CCF's does, so that no
-// TxID of the earlier life comes to name another transaction. It is called once, before
+// Found makes this node the only voter of a service that is recovered from its ledger:
+// it begins two views after the last one there, as CCF's does, so that no TxID of the
+// earlier life comes to name another transaction. Raft's log begins behind a snapshot that
+// stands for the ledger, which is what nodes that join are sent. It is called once, before
 // Open, on an empty Raft directory.
-func Found(cfg Config, after uint64) error {
-	if err := Bootstrap(cfg); err != nil {
+func Found(cfg Config) (err error) {
+	last := cfg.Ledger.Last()
+	e, err := cfg.Ledger.Read(last.Seqno)
+	if err != nil {
 		return err
 	}
-	return Reseat(cfg, after+1)
+	leaf := e.Leaf()
+	data, err := (&capture{head: snapshotHead{Committed: last.String(), Leaf: leaf[:]}}).encode()
+	if err != nil {
+		return err
+	}
+	stores, err := openStores(cfg)
+	if err != nil {
+		return fmt.Errorf("opening Raft's stores: %w", err)
+	}
+	defer func() { err = errors.Join(err, stores.close()) }()
+	if term, err := stores.stable.term(); err != nil || term != 0 {
+		return errors.Join(fmt.Errorf("%s: a node has taken part in term %d there", cfg.Dir, term), err)
+	}
+	const first = 1
+	meta := raft.SnapshotMeta{
+		Version: raft.SnapshotVersionMax, ID: "ledger", Index: first, Term: last.View + 1, ConfigurationIndex: first,
+		Configuration: raft.Configuration{Servers: []raft.Server{{ID: raft.ServerID(cfg.ID), Address: cfg.Address}}},
+	}
+	if err := stores.snapshots.write(meta, data); err != nil {
+		return err
+	}
+	return stores.stable.SetUint64([]byte("CurrentTerm"), meta.Term)
 }

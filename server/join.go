@@ -103,6 +103,9 @@ func (s *Server) knownJoiner(c *Call, id string, row tables.Node) (any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("gathering what node %s needs: %w", id, err)
 	}
+	if network == nil { // a recovery is about to end
+		return api.JoinAnswer{NodeID: id, NodeStatus: string(tables.NodePending)}, nil
+	}
 	if network.EndorsedCertificate, _, err = tables.NodesEndorsedCertificates.Get(committed, id); err != nil {
 		return nil, err
 	}

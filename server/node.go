@@ -103,6 +103,7 @@ type Node interface {
 	Forward(ctx context.Context, primary string, f *Forwarded) (*ForwardedAnswer, error)
 	// NetworkInfo returns what a trusted node is given to take part, without its
 	// endorsed certificate: the service's key and the ledger secrets of the committed history.
+	// It is nil while the service, in the last steps of a recovery, gives nothing.
 	NetworkInfo() (*api.NetworkInfo, error)
 	// SignStatement signs a payload with the node's own key, as a COSE_Sign1 under the
 	// given content type, and returns with it the public key in PEM.

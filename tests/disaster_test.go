@@ -5,11 +5,13 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -57,6 +59,90 @@ func TestDisaster(t *testing.T) {
 	}
 }
 
+// TestJoinRecovery has nodes join a service that is being recovered, one before it waits
+// for shares and one meanwhile. In one run the node that began the recovery dies then, and
+// another one takes the shares; in the other a backup sleeps until the service is open, has
+// new secrets and is written to. All that is left comes to have everything.
+func TestJoinRecovery(t *testing.T) {
+	t.Run("the first dies", func(t *testing.T) { testJoinRecovery(t, false) })
+	t.Run("one sleeps", func(t *testing.T) { testJoinRecovery(t, true) })
+}
+
+func testJoinRecovery(t *testing.T, sleeps bool) {
+	w := newNetwork(t, 1)
+	h := &history{committed: map[int]writeset.TxID{}, executed: map[int]writeset.TxID{}}
+	load := func(n int) {
+		ctx, cancel := context.WithCancel(t.Context())
+		c := w.client()
+		defer c.Close()
+		var writers sync.WaitGroup
+		for range 4 {
+			writers.Go(func() { h.write(ctx, c, true) })
+		}
+		h.await(t, len(h.snapshot().committed)+n)
+		cancel()
+		writers.Wait()
+	}
+	rekey := func() {
+		c := w.client()
+		defer c.Close()
+		w.propose(w.asMember(c), action{"trigger_ledger_rekey", nil})
+	}
+	load(100)
+	rekey()
+	load(100)
+	dead := w.nodes[0]
+	dead.ends(os.Kill)
+	w.nodes = nil
+
+	first := w.beginRecovery(dead)
+	early := w.start("127.0.0.1:" + first.ports[rpc])
+	w.until("a node takes part in the recovery", func() error { return early.says("/node/state", `"PartOfPublicNetwork"`) })
+	w.hasVote(early)
+	w.cli(first, "gov", "open", "service_cert.pem", "--previous", "previous_cert.pem")
+	late := w.start("127.0.0.1:" + early.ports[rpc])
+	w.admit(late)
+	w.until("another one does", func() error { return late.says("/node/state", `"PartOfPublicNetwork"`) })
+	w.hasVote(late)
+	leftovers, err := filepath.Glob(filepath.Join(late.dir, "ledger", "*.recovery"))
+	must(t, err)
+	if len(leftovers) == 0 {
+		t.Error("the files of a node that joined look like those of an open service")
+	}
+	if code, body, err := late.get(own, "/app/log/private?id=1"); code != http.StatusNotFound || !bytes.Contains(body, []byte("FrontendNotOpen")) {
+		t.Errorf("before the shares are there: %d %s %v", code, body, err)
+	}
+	if sleeps {
+		must(t, late.cmd.Process.Signal(syscall.SIGSTOP))
+		w.nodes = []*netNode{first, early}
+	} else {
+		first.ends(os.Kill)
+		w.nodes = []*netNode{early, late}
+	}
+	w.cli(w.primary(), "recover", "share", "submit", "--enc-key", "member0_enc_privk.pem")
+	for _, n := range w.nodes {
+		w.recovered(n)
+	}
+	h.check(w)
+	rekey()
+	load(50)
+	if sleeps {
+		must(t, late.cmd.Process.Signal(syscall.SIGCONT))
+		w.nodes = []*netNode{first, early, late}
+		w.recovered(late)
+	}
+	w.agree(w.nodes...)
+	w.join()
+	h.check(w)
+	for _, n := range w.nodes {
+		n.ends(os.Interrupt)
+		out, err := exec.Command(binary(t, "chancery"), "ledger", "verify", filepath.Join(n.dir, "ledger"), "--service-cert", filepath.Join(w.dir, "service_cert.pem")).CombinedOutput()
+		if err != nil {
+			t.Errorf("%s: %v\n%s", n.name, err, out)
+		}
+	}
+}
+
 // recover starts a node over another one's files, and takes the service to open.
 func (w *network) recover(dead *netNode) {
 	w.t.Helper()
@@ -81,6 +167,10 @@ func (w *network) beginRecovery(dead *netNode) *netNode {
 	}
 	w.launch(n, config)
 	w.until("the public state is there", func() error { return n.says("/node/state", `"PartOfPublicNetwork"`) })
+	w.until("the service has a certificate", func() (err error) {
+		w.service, err = readCert(filepath.Join(w.dir, "service_cert.pem"))
+		return err
+	})
 	return n
 }
 
@@ -107,9 +197,6 @@ func (w *network) tryCLI(n *netNode, args ...string) (string, error) {
 func (w *network) recovered(n *netNode) {
 	w.t.Helper()
 	w.until("the service is open", func() error { return n.says("/node/network", `"`+string(tables.ServiceOpen)+`"`) })
-	var err error
-	w.service, err = readCert(filepath.Join(w.dir, "service_cert.pem"))
-	must(w.t, err)
 	w.until("the node has everything", func() error { return n.says("/node/state", `"PartOfNetwork"`) })
 }
 
@@ -120,4 +207,11 @@ func (n *netNode) says(path, text string) error {
 		err = fmt.Errorf("%s: %s", path, body)
 	}
 	return err
+}
+
+// ends sends a signal to a node's process, and waits for its end.
+func (n *netNode) ends(signal os.Signal) {
+	n.net.t.Helper()
+	must(n.net.t, n.cmd.Process.Signal(signal))
+	<-n.ended
 }

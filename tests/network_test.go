@@ -24,6 +24,7 @@ import (
 	"chancery/internal/appbuild"
 	"chancery/internal/durable"
 	"chancery/internal/identity"
+	"chancery/kv/writeset"
 	"chancery/samples"
 	"chancery/server/api"
 )
@@ -285,6 +286,20 @@ func (w *network) join() *netNode {
 // trust waits for a node's request, trusts it, and waits until it takes part.
 func (w *network) trust(n *netNode) {
 	w.t.Helper()
+	w.admit(n)
+	w.until(n.name+" takes part", func() error {
+		code, _, err := n.get(own, "/node/ready/app")
+		if err == nil && code != http.StatusNoContent {
+			err = fmt.Errorf("not ready: %d", code)
+		}
+		return err
+	})
+	w.hasVote(n)
+}
+
+// admit waits for a node's request, and trusts it.
+func (w *network) admit(n *netNode) {
+	w.t.Helper()
 	w.until(n.name+" has asked", func() error {
 		s, err := w.primary().nodeStatus(n.id)
 		if err == nil && s != "Pending" {
@@ -295,22 +310,27 @@ func (w *network) trust(n *netNode) {
 	c := w.client(w.primary())
 	defer c.Close()
 	w.propose(w.asMember(c), action{"transition_node_to_trusted", map[string]any{"node_id": n.id, "valid_from": time.Now().UTC().Format("060102150405Z")}})
-	w.until(n.name+" takes part", func() error {
-		code, _, err := n.get(own, "/node/ready/app")
-		if err == nil && code != http.StatusNoContent {
-			err = fmt.Errorf("not ready: %d", code)
-		}
-		return err
-	})
+}
+
+// hasVote waits until all nodes know that one has its vote.
+func (w *network) hasVote(n *netNode) {
+	w.t.Helper()
+	goal, err := writeset.ParseTxID(w.primary().committed())
+	must(w.t, err)
 	w.until(n.name+" has its vote", func() error {
-		var c struct {
-			Details struct{ Learners map[string]uint64 }
+		if at, err := writeset.ParseTxID(n.committed()); err != nil || at.Seqno < goal.Seqno {
+			return fmt.Errorf("it is at %v, not at %v: %w", at, goal, err)
 		}
-		if err := w.primary().getJSON("/node/consensus", &c); err != nil {
-			return err
-		}
-		if _, yet := c.Details.Learners[n.id]; yet {
-			return errors.New("it is a learner")
+		for _, other := range w.nodes {
+			var c struct {
+				Details struct{ Learners map[string]uint64 }
+			}
+			if err := other.getJSON("/node/consensus", &c); err != nil {
+				return err
+			}
+			if _, yet := c.Details.Learners[n.id]; yet {
+				return fmt.Errorf("%s takes it for a learner", other.name)
+			}
 		}
 		return nil
 	})
@@ -391,30 +411,29 @@ func (n *netNode) committed() string {
 	return c.TransactionID
 }
 
-// agree waits until nodes have committed the same, and compares their ledger files.
+// agree waits until nodes have committed the same and hold the same ledger files. A
+// snapshot's evidence may come between two looks.
 func (w *network) agree(nodes ...*netNode) {
 	w.t.Helper()
 	w.until("the nodes agree", func() error {
 		first := nodes[0].committed()
+		want := ledgerFiles(w.t, nodes[0])
 		for _, n := range nodes[1:] {
 			if c := n.committed(); c != first {
 				return fmt.Errorf("%s has committed %s, %s %s", nodes[0].name, first, n.name, c)
 			}
+			got := ledgerFiles(w.t, n)
+			for name, data := range want {
+				if got[name] != data {
+					return fmt.Errorf("%s of %s is not that of %s", name, n.name, nodes[0].name)
+				}
+			}
+			if len(got) != len(want) {
+				return fmt.Errorf("%s has %d committed chunks, %s has %d", n.name, len(got), nodes[0].name, len(want))
+			}
 		}
 		return nil
 	})
-	want := ledgerFiles(w.t, nodes[0])
-	for _, n := range nodes[1:] {
-		got := ledgerFiles(w.t, n)
-		for name, data := range want {
-			if got[name] != data {
-				w.t.Errorf("%s of %s is not that of %s", name, n.name, nodes[0].name)
-			}
-		}
-		if len(got) != len(want) {
-			w.t.Errorf("%s has %d committed chunks, %s has %d", n.name, len(got), nodes[0].name, len(want))
-		}
-	}
 }
 
 func ledgerFiles(t *testing.T, n *netNode) map[string]string {

@@ -1,0 +1,69 @@
+package raftfsm
+
+import (
+	"context"
+	"fmt"
+
+	"chancery/kv"
+	"chancery/ledger"
+)
+
+// TakePrivate ends Config.PublicOnly: it completes a store that holds the private state
+// through some position, with the private writes of what has come since, and puts it beside
+// the public one. All secrets must be known. The other store is used up.
+func (r *Replica) TakePrivate(ctx context.Context, private *kv.Store) error {
+	// All that is committed now is read while others go on.
+	if err := r.readPrivate(ctx, private); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.readPrivate(ctx, private); err != nil {
+		return err
+	}
+	for _, s := range r.tail {
+		if err := r.applyPrivate(private, s.entry); err != nil {
+			return err
+		}
+	}
+	if err := r.cfg.Store.Graft(private); err != nil {
+		return err
+	}
+	r.publicOnly = false
+	return nil
+}
+
+// readPrivate takes the private writes of the signed entries behind what private holds.
+func (r *Replica) readPrivate(ctx context.Context, private *kv.Store) error {
+	for e, err := range r.cfg.Ledger.Entries(private.Head().TxID().Seqno + 1) {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err == nil {
+			err = r.applyPrivate(private, e)
+		}
+		if err == nil {
+			err = private.Compact(e.ID.Seqno)
+		}
+		if err != nil {
+			return fmt.Errorf("reading the private state: %w", err)
+		}
+	}
+	return nil
+}
+
+func (r *Replica) applyPrivate(private *kv.Store, e *ledger.Entry) error {
+	secret, err := r.cfg.Secrets.At(e.ID.Seqno)
+	if err != nil {
+		return fmt.Errorf("entry %v: %w", e.ID, err)
+	}
+	ws, err := e.Open(secret)
+	if err != nil {
+		return fmt.Errorf("entry %v: %w", e.ID, err)
+	}
+	_, hidden := ws.Split()
+	if _, err := private.Apply(e.ID, hidden); err != nil {
+		return fmt.Errorf("entry %v: %w", e.ID, err)
+	}
+	return nil
+}
