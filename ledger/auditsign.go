@@ -40,6 +40,9 @@ func (a *auditor) checkSigned(e *Entry) error {
 	a.report.Signatures++
 	a.report.LastSigned, a.report.Root, a.report.Unsigned = e.ID, root, 0
 	life.LastSigned, life.Root = e.ID, root
+	if a.opts.Signed != nil {
+		a.opts.Signed(e.ID, s.IssuedAt())
+	}
 	return nil
 }
 

@@ -30,6 +30,12 @@ type Checkpoint struct {
 // Last is the transaction behind which the next audit begins.
 func (c *Checkpoint) Last() TxID { return c.last }
 
+// Root is what the signature at Last signs.
+func (c *Checkpoint) Root() Digest { return c.root }
+
+// Services are the lives of the service through Last, the present one at the end.
+func (c *Checkpoint) Services() []ServiceIdentity { return slices.Clone(c.services) }
+
 type nodeState struct {
 	Status string `json:"status"`
 	Cert   string `json:"certificate,omitempty"` // PEM

@@ -7,7 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
+	"chancery/internal/cose"
 	"chancery/kv/writeset"
 	"chancery/ledger/merkle"
 )
@@ -43,6 +45,29 @@ type Signature struct {
 	COSE []byte
 
 	Tree *merkle.Partial
+}
+
+// IssuedAt is when the service's signature says that it was made, to the second: by the
+// clock of the node that made it, and signed with the rest. It is zero for a signature
+// that does not say.
+func (s *Signature) IssuedAt() time.Time {
+	msg, err := cose.Parse(s.COSE)
+	if err != nil {
+		return time.Time{}
+	}
+	header, err := cose.DecodeMap(msg.Protected)
+	if err != nil {
+		return time.Time{}
+	}
+	claims, err := memberMap(header, labelClaims)
+	if err != nil {
+		return time.Time{}
+	}
+	at, err := member[int64](claims, claimIssuedAt)
+	if err != nil {
+		return time.Time{}
+	}
+	return time.Unix(at, 0).UTC()
 }
 
 // nodeSignature is the JSON in SignaturesMap, in CCF's order of keys.

@@ -60,6 +60,16 @@ func treeOver(leaves []Digest) (*merkletree.MerkleTree, error) {
 	return merkletree.NewTreeWithOptions(contents, merkletree.WithRFC6962())
 }
 
+// RootOver is the root of the tree over at least one leaf, as of RFC 6962 with its
+// prefixes. It is for a bounded number of leaves: the ledger's own tree is package merkle's.
+func RootOver(leaves []Digest) (Digest, error) {
+	t, err := treeOver(leaves)
+	if err != nil {
+		return Digest{}, fmt.Errorf("tree over %d leaves: %w", len(leaves), err)
+	}
+	return Digest(t.MerkleRoot()), nil
+}
+
 // salter derives the salts of a snapshot's private keys. Not safe for concurrent use.
 type salter struct {
 	mac   hash.Hash

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"chancery/internal/durable"
 )
@@ -40,6 +41,10 @@ type VerifyOptions struct {
 	// Behind are entries that are to follow the files, which then must end with a signature:
 	// they are audited as if they stood in them.
 	Behind []*Entry
+	// Signed is told of each signature in order, and when it was made by the clock of the
+	// node that made it: zero where it does not say. It is called before the signature
+	// itself is verified.
+	Signed func(id TxID, at time.Time)
 	// Progress is called now and then, with bytes, from the calling goroutine.
 	Progress func(done, total int64)
 	// Workers is how many signatures are verified at a time; 0: one per core.

@@ -73,11 +73,7 @@ func (a *audit) run(ctx context.Context, s streams, dirs []string) error {
 		}
 	}
 	if err != nil {
-		var corrupt *ledger.CorruptError
-		if errors.As(err, &corrupt) || errors.Is(err, ledger.ErrUntrusted) || errors.Is(err, ledger.ErrUnexpected) {
-			return unverified{err}
-		}
-		return err
+		return doubted(err)
 	}
 	if a.output == "text" {
 		printReport(s, r)

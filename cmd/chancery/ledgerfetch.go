@@ -2,24 +2,17 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"net/http"
 	"os"
 	"path/filepath"
-	"strconv"
 
 	"github.com/spf13/cobra"
 
-	"chancery/client"
+	"chancery/internal/backup"
 	"chancery/internal/durable"
 	"chancery/ledger"
-	"chancery/server/api"
 )
 
 func newLedgerFetch(s streams) *cobra.Command {
@@ -46,7 +39,7 @@ arrived does not hold; it is set aside as .ignored, and named.`,
 			if err != nil {
 				return err
 			}
-			m := &mirror{s: s, service: service, cert: cert, dir: filepath.Clean(args[0])}
+			m := &mirror{s: s, source: &backup.Running{Client: service, URL: t.url}, cert: cert, dir: filepath.Clean(args[0])}
 			return m.run(c.Context())
 		},
 	}
@@ -56,17 +49,14 @@ arrived does not hold; it is set aside as .ignored, and named.`,
 
 // mirror is a local copy of a service's committed chunks.
 type mirror struct {
-	s       streams
-	service *client.Client
-	cert    *x509.Certificate
-	dir     string
+	s      streams
+	source *backup.Running
+	cert   *x509.Certificate
+	dir    string
 
 	checkpoint *ledger.Checkpoint
 	progress   *progress
 }
-
-// pieceSize is how much one request asks for.
-const pieceSize = 4 << 20
 
 func (m *mirror) checkpointFile() string { return m.dir + ".checkpoint.json" }
 
@@ -133,120 +123,40 @@ func (m *mirror) audit(ctx context.Context, name string) error {
 
 func (m *mirror) verify(ctx context.Context, opts ledger.VerifyOptions) error {
 	r, err := ledger.Verify(ctx, durable.OS(), []string{m.dir}, opts)
-	var corrupt *ledger.CorruptError
-	switch {
-	case errors.As(err, &corrupt):
-		return unverified{err}
-	case err != nil:
-		return err
+	if err != nil {
+		return doubted(err)
 	}
 	m.checkpoint = r.Checkpoint
 	return saveCheckpoint(m.checkpointFile(), r.Checkpoint)
 }
 
-// offered is a chunk that the service has.
-type offered struct {
-	name   string
-	size   int64
-	digest string // SHA-256 in the form of a Repr-Digest
-}
-
-// fetch downloads the chunk that holds seqno, and returns its name; "" when the service
-// has no such chunk.
+// fetch downloads the chunk that begins at seqno, and returns its name; "" when the
+// service has no such chunk.
 func (m *mirror) fetch(ctx context.Context, seqno uint64) (string, int64, error) {
-	o, err := m.ask(ctx, seqno)
-	if err != nil || o.name == "" {
+	o, ok, err := m.source.Chunk(ctx, seqno)
+	if err != nil || !ok {
 		return "", 0, err
 	}
-	if first, _, ok := ledger.IsCommittedChunk(o.name); !ok || first != seqno {
-		return "", 0, unverified{fmt.Errorf("the service offers %q as the chunk that begins at %d", o.name, seqno)}
+	if first, _, ok := ledger.IsCommittedChunk(o.Name); !ok || first != seqno {
+		return "", 0, unverified{fmt.Errorf("the service offers %q as the chunk that begins at %d", o.Name, seqno)}
 	}
-	part := filepath.Join(m.dir, "."+o.name+".part")
-	f, err := os.OpenFile(part, os.O_RDWR|os.O_CREATE, 0o644)
-	if err != nil {
+	part := filepath.Join(m.dir, "."+o.Name+".part")
+	if _, err := backup.Fetch(ctx, durable.OS(), m.source, o, part, m.progress.at); err != nil {
 		return "", 0, err
 	}
-	if err := errors.Join(m.download(ctx, f, seqno, o), f.Sync(), f.Close()); err != nil {
+	if err := syncFile(part); err != nil {
 		return "", 0, err
 	}
-	if err := os.Rename(part, filepath.Join(m.dir, o.name)); err != nil {
+	if err := os.Rename(part, filepath.Join(m.dir, o.Name)); err != nil {
 		return "", 0, err
 	}
-	return o.name, o.size, durable.OS().SyncDir(m.dir)
+	return o.Name, o.Size, durable.OS().SyncDir(m.dir)
 }
 
-func chunkAt(seqno uint64) string { return "/node/ledger_chunk?since=" + strconv.FormatUint(seqno, 10) }
-
-// ask finds out which chunk holds seqno.
-func (m *mirror) ask(ctx context.Context, seqno uint64) (offered, error) {
-	resp, err := m.service.Do(ctx, client.Request{Method: http.MethodHead, Path: chunkAt(seqno), Header: http.Header{"Want-Repr-Digest": {"sha-256=1"}}})
-	var refused *client.Error
-	if errors.As(err, &refused) && refused.Status == http.StatusNotFound {
-		return offered{}, m.explain(ctx, seqno)
-	}
-	if err != nil {
-		return offered{}, err
-	}
-	size, err := strconv.ParseInt(resp.Header.Get("Content-Length"), 10, 64)
-	if err != nil || size <= 0 {
-		return offered{}, fmt.Errorf("the service does not say how long the chunk with seqno %d is", seqno)
-	}
-	return offered{name: resp.Header.Get(api.HeaderChunkName), size: size, digest: resp.Header.Get(api.HeaderReprDigest)}, nil
-}
-
-// explain tells a service without such a chunk, which is no error, from one that does not
-// let its chunks be read. The answer to HEAD has no body that would tell.
-func (m *mirror) explain(ctx context.Context, seqno uint64) error {
-	_, err := m.service.Do(ctx, client.Request{Path: chunkAt(seqno)})
-	var refused *client.Error
-	if errors.As(err, &refused) && refused.Status == http.StatusNotFound {
-		if refused.Code == api.ResourceNotFound {
-			return nil
-		}
-		return errors.New("the service does not let its ledger be read: enabled_operator_features of the interface must have LedgerChunkRead")
-	}
-	if err == nil {
-		return nil // closed meanwhile: the next call has it
-	}
-	return err
-}
-
-// download fills f with the chunk, from where an earlier call ended.
-func (m *mirror) download(ctx context.Context, f *os.File, seqno uint64, o offered) error {
-	at, err := f.Seek(0, io.SeekEnd)
+func syncFile(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
-	if at > o.size {
-		at = 0 // of another chunk; the digest would tell too
-	}
-	for at < o.size {
-		last := min(at+pieceSize, o.size) - 1
-		resp, err := m.service.Do(ctx, client.Request{Path: chunkAt(seqno), Header: http.Header{"Range": {fmt.Sprintf("bytes=%d-%d", at, last)}}})
-		if err != nil {
-			return err
-		}
-		if int64(len(resp.Body)) != last-at+1 || resp.Header.Get(api.HeaderChunkName) != o.name {
-			return fmt.Errorf("the service answered with %d bytes of %q instead of bytes %d to %d of %s", len(resp.Body), resp.Header.Get(api.HeaderChunkName), at, last, o.name)
-		}
-		if _, err := f.WriteAt(resp.Body, at); err != nil {
-			return err
-		}
-		at = last + 1
-		m.progress.at(at, o.size)
-	}
-	if err := f.Truncate(o.size); err != nil {
-		return err
-	}
-	h := sha256.New()
-	if _, err := io.Copy(h, io.NewSectionReader(f, 0, o.size)); err != nil {
-		return err
-	}
-	if have := "sha-256=:" + base64.StdEncoding.EncodeToString(h.Sum(nil)) + ":"; o.digest != "" && have != o.digest {
-		if err := os.Remove(f.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		return fmt.Errorf("%s has another SHA-256 than the service says; it is fetched anew by the next call", o.name)
-	}
-	return nil
+	return errors.Join(f.Sync(), f.Close())
 }

@@ -10,6 +10,7 @@
 //	chancery tx status|wait          a transaction's fate
 //	chancery receipt get|verify      the proof that it is in the ledger
 //	chancery ledger verify|show      the ledger's files
+//	chancery backup create|restore   copies of it elsewhere
 //	chancery key gen                 keys and certificates
 //	chancery config check            a node's configuration file
 //	chancery version

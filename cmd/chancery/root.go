@@ -12,7 +12,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"chancery/client"
+	"chancery/internal/backup"
 	"chancery/internal/version"
+	"chancery/ledger"
 )
 
 // streams is where a command writes.
@@ -39,6 +41,20 @@ type unverified struct{ err error }
 
 func (e unverified) Error() string { return e.err.Error() }
 func (e unverified) Unwrap() error { return e.err }
+
+// doubted marks the errors of an audit that say that what was read does not hold.
+func doubted(err error) error {
+	var corrupt *ledger.CorruptError
+	if errors.As(err, &corrupt) {
+		return unverified{err}
+	}
+	for _, kind := range []error{ledger.ErrUntrusted, ledger.ErrUnexpected, backup.ErrUnverified} {
+		if errors.Is(err, kind) {
+			return unverified{err}
+		}
+	}
+	return err
+}
 
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
@@ -89,7 +105,7 @@ func newRoot(s streams) *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
-		newUp(s), newStatus(s), newDoctor(s), newApp(s), newGov(s), newTx(s), newReceipt(s), newAttest(s), newLedger(s), newRecover(s), newSnapshot(s),
+		newUp(s), newStatus(s), newDoctor(s), newApp(s), newGov(s), newTx(s), newReceipt(s), newAttest(s), newLedger(s), newBackup(s), newRecover(s), newSnapshot(s),
 		newKey(s), newConfig(s), newVersion(s),
 	)
 	return root
