@@ -315,6 +315,9 @@ var byNode = map[string]string{
 	tables.NameMembersAcks:               "a member asks for the state to accept",
 }
 
+// decisionTables begins the names of the tables in which locations decide.
+const decisionTables = "public:ccf.gov.recovery_decision_protocol."
+
 // unsigned judges an entry without a member's message: the genesis and the recoveries of
 // the service, what nodes write by themselves, and what nobody may.
 func unsigned(e *ledger.Entry) *Act {
@@ -334,10 +337,16 @@ func unsigned(e *ledger.Entry) *Act {
 			act.Problems = append(act.Problems, "it does not write one service")
 		}
 		act.Text = fmt.Sprintf("the service is %s", info.Status)
+		if m := e.Public.Map(tables.NameRDPOpenKind); m != nil && len(m.Writes) == 1 {
+			act.Text += fmt.Sprintf(", opened by %s of the locations, without a member's proposal", strings.Trim(string(m.Writes[0].Value), `"`))
+		}
 		return act
 	}
 	for _, name := range written {
 		why, ok := byNode[name]
+		if strings.HasPrefix(name, decisionTables) {
+			why, ok = "recovering locations decide where the service goes on", true
+		}
 		if !ok {
 			act.Problems = append(act.Problems, fmt.Sprintf("it writes %s, and no member signed that", name))
 			continue

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"chancery/gov/tables"
+	"chancery/kv/writeset"
 	"chancery/ledger"
 )
 
@@ -68,8 +69,26 @@ func (e auditEffects) SecretHistory() ([]SecretLink, error) {
 
 func (e auditEffects) Root() (ledger.Digest, error) { return e.a.tree.Root(), nil }
 
+// LedgerSecrets stands another secret in the place of the one in force, whose first seqno
+// the tables tell.
 func (e auditEffects) LedgerSecrets() (LedgerSecret, *LedgerSecret, error) {
-	return LedgerSecret{From: 1, Secret: e.keys.secret}, nil, nil
+	current := LedgerSecret{From: 1, Secret: e.keys.secret}
+	at := e.a.store.Head()
+	if e.PublicOnly() { // that of the present life: the last in the chain is an earlier life's
+		s, _, err := tables.ServiceInfo.Get(tables.View(at))
+		if err != nil {
+			return current, nil, err
+		}
+		created, err := writeset.ParseTxID(s.CreateTxID)
+		current.From = created.Seqno
+		return current, nil, err
+	}
+	link, ok, err := tables.SecretHistory.Get(tables.View(at))
+	if err == nil && ok {
+		_, written, _ := at.Get(tables.NameSecretHistory, tables.SingletonKey)
+		current.From = tables.Or(link.NextVersion, written+1)
+	}
+	return current, nil, err
 }
 
 func (e auditEffects) ForceChunk() {}

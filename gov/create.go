@@ -24,6 +24,8 @@ type CreateParams struct {
 	NodeCert string
 	// Sealed is the node's recovery key; nil where it keeps none.
 	Sealed *SealedNode
+	// Decision is the protocol that a recovering node takes part in; nil for none.
+	Decision *Decision
 	// Trusted is what the node's own attestation says; nodes that say the same may join.
 	Trusted Attested
 	// Genesis is nil when a service is recovered from the ledger of an earlier one.
@@ -102,7 +104,7 @@ func Create(tx tables.Writer, p CreateParams) error {
 	} {
 		tx.Clear(name)
 	}
-	return nil
+	return p.Decision.start(tx)
 }
 
 func createService(tx tables.Writer, p CreateParams, recovering bool) error {

@@ -48,6 +48,7 @@ type service struct {
 	sealer          attest.Sealer // of the node; nil where it seals nothing
 	sealed          *gov.SealedNode
 	earlier         *gov.SealedShare
+	decision        *gov.Decision
 }
 
 // effects is what one transaction does beside its writes.
@@ -173,7 +174,7 @@ func (s *service) createParams(id writeset.TxID, g *gov.Genesis) gov.CreateParam
 	must(s.t, err)
 	return gov.CreateParams{
 		TxID: id, ServiceCert: s.certPEM, NodeID: node.id, Node: node.row, NodeCert: endorsed, Genesis: g,
-		Trusted: gov.Attested{Measurement: []byte(measurement), HostData: hostData}, Sealed: s.sealed,
+		Trusted: gov.Attested{Measurement: []byte(measurement), HostData: hostData}, Sealed: s.sealed, Decision: s.decision,
 	}
 }
 

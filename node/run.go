@@ -36,7 +36,11 @@ func Run(ctx context.Context, cfg *config.Config, o Options) error {
 	if err != nil {
 		return err
 	}
-	if err = n.run(ctx); errors.Is(err, errRetired) {
+	switch err = n.run(ctx); {
+	case errors.Is(err, errRetired):
+		err = nil
+	case errors.Is(err, errDecided):
+		n.log.Info(err.Error())
 		err = nil
 	}
 	return errors.Join(err, n.ledger.Close())
@@ -273,6 +277,7 @@ func (n *Node) run(ctx context.Context) error {
 	g.Go(func() error { return n.runPending(gctx) })
 	g.Go(func() error { return n.scrubber.run(gctx) })
 	g.Go(func() error { return n.runRecovery(gctx) })
+	g.Go(func() error { return n.runDecision(gctx) })
 	if n.opts.StopNotice != nil {
 		g.Go(func() error {
 			select {
@@ -349,6 +354,7 @@ func (n *Node) serve(ctx context.Context, g *errgroup.Group) error {
 		NodeInterfaces:   interfaces,
 		PendingTimeout:   n.cfg.PendingNodeTimeout,
 		Verifier:         n.verifier(),
+		Decision:         n.decision(),
 		SignMode:         string(n.cfg.Chancery.LedgerSignMode),
 	})
 	if err != nil {

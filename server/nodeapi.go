@@ -68,7 +68,7 @@ func (s *Server) nodeRoutes() []*Route {
 		hidden("/jwt_keys/refresh", []Policy{NodeCert}, s.postRefresh),
 		create,
 	}
-	return append(routes, s.fileRoutes()...)
+	return append(append(routes, s.decisionRoutes()...), s.fileRoutes()...)
 }
 
 // getState tells where the node itself stands.

@@ -14,6 +14,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"chancery/attest"
+	"chancery/gov"
 	"chancery/server/api"
 )
 
@@ -39,6 +40,9 @@ type Config struct {
 	MaxWait time.Duration
 	// Verifier checks the evidence of nodes that ask to join; nil lets none in.
 	Verifier attest.Verifier
+	// Decision is the protocol by which nodes of a lost service find where it goes on; nil
+	// where this node takes no part.
+	Decision *gov.Decision
 	// SignMode is the kind of signatures that this node's ledger carries: Dual,
 	// CoseAllowDualJoin or CoseOnly.
 	SignMode string

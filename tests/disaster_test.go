@@ -157,20 +157,28 @@ func (w *network) recover(dead *netNode) {
 func (w *network) beginRecovery(dead *netNode) *netNode {
 	w.t.Helper()
 	must(w.t, os.Rename(filepath.Join(w.dir, "service_cert.pem"), filepath.Join(w.dir, "previous_cert.pem")))
-	must(w.t, os.Remove(filepath.Join(dead.dir, "node.pid")))
-	must(w.t, os.Remove(filepath.Join(dead.dir, "node.pem")))
-	n := &netNode{net: w, name: dead.name, dir: dead.dir, ports: dead.ports, ended: make(chan struct{})}
-	config := w.config(n, "")
-	config["command"] = map[string]any{
-		"type": "Recover", "service_certificate_file": "../service_cert.pem",
-		"recover": map[string]any{"previous_service_identity_file": "../previous_cert.pem"},
-	}
-	w.launch(n, config)
+	n := w.startRecovery(dead, "../service_cert.pem")
 	w.until("the public state is there", func() error { return n.says("/node/state", `"PartOfPublicNetwork"`) })
 	w.until("the service has a certificate", func() (err error) {
 		w.service, err = readCert(filepath.Join(w.dir, "service_cert.pem"))
 		return err
 	})
+	return n
+}
+
+// startRecovery starts a node over another one's files, which puts the certificate of the
+// service's next life into a file.
+func (w *network) startRecovery(dead *netNode, cert string) *netNode {
+	w.t.Helper()
+	must(w.t, os.Remove(filepath.Join(dead.dir, "node.pid")))
+	must(w.t, os.Remove(filepath.Join(dead.dir, "node.pem")))
+	n := &netNode{net: w, name: dead.name, dir: dead.dir, ports: dead.ports, ended: make(chan struct{})}
+	config := w.config(n, "")
+	config["command"] = map[string]any{
+		"type": "Recover", "service_certificate_file": cert,
+		"recover": map[string]any{"previous_service_identity_file": "../previous_cert.pem"},
+	}
+	w.launch(n, config)
 	return n
 }
 

@@ -2,6 +2,7 @@ package tests
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -95,4 +96,110 @@ func (w *network) refusesUnsealing(left *netNode) {
 	}
 	must(w.t, os.Rename(filepath.Join(w.dir, "previous_cert.pem"), filepath.Join(w.dir, "service_cert.pem")))
 	must(w.t, os.WriteFile(filepath.Join(n.dir, "node.pid"), nil, 0o644)) // as a killed process leaves it
+}
+
+// deciding gives all nodes the protocol by which they find the best of their ledgers.
+func deciding(failover string, all []*netNode) func(map[string]any) {
+	var expected []any
+	for _, n := range all {
+		at := "127.0.0.1:" + n.ports[rpc]
+		expected = append(expected, map[string]any{"name": "rack " + at, "address": at})
+	}
+	return func(config map[string]any) {
+		config["sealing_recovery"].(map[string]any)["recovery_decision_protocol"] = map[string]any{
+			"expected_locations": expected, "message_retry_timeout": "50ms", "failover_timeout": failover,
+		}
+	}
+}
+
+// TestRecoveryDecision: all nodes of a service end at once. Started again, they find the
+// one whose ledger goes furthest, which opens the service without being asked; the others
+// end, with its certificate at hand, and join it. Then it alone is left, and goes on
+// without those that it does not hear.
+func TestRecoveryDecision(t *testing.T) {
+	w := newNetwork(t, 3, withSealing)
+	c := w.client(w.primary())
+	if _, err := c.Do(t.Context(), put(1, "before the disaster")); err != nil {
+		t.Fatal(err)
+	}
+	w.agree(w.nodes...)
+	backup := w.nodes[2]
+	must(t, backup.cmd.Process.Kill()) // its ledger ends here
+	<-backup.ended
+	if _, err := c.Do(t.Context(), put(2, "without the third")); err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	w.agree(w.nodes[:2]...)
+	lost := w.nodes
+	for _, n := range lost {
+		_ = n.cmd.Process.Kill()
+		<-n.ended
+	}
+	w.edits = append(w.edits, deciding("0s", lost))
+	must(t, os.Rename(filepath.Join(w.dir, "service_cert.pem"), filepath.Join(w.dir, "previous_cert.pem")))
+	w.nodes = nil
+	for _, n := range lost {
+		w.startRecovery(n, "next.pem")
+	}
+	var winner *netNode
+	w.until("one opens the service and the others end", func() error {
+		var open []*netNode
+		for _, n := range w.nodes {
+			select {
+			case <-n.ended:
+			default:
+				open = append(open, n)
+			}
+		}
+		if len(open) != 1 {
+			return fmt.Errorf("%d nodes run", len(open))
+		}
+		winner = open[0]
+		return winner.says("/node/network", `"Open"`)
+	})
+	if winner.name == backup.name {
+		t.Error("the node whose ledger ends earlier opens the service")
+	}
+	next, err := os.ReadFile(filepath.Join(winner.dir, "next.pem"))
+	must(t, err)
+	for _, n := range w.nodes {
+		if n == winner {
+			continue
+		}
+		if told, err := os.ReadFile(filepath.Join(n.dir, "next.pem")); n.err != nil || err != nil || string(told) != string(next) {
+			t.Errorf("%s ended with %v; it was told of %s, %v", n.name, n.err, told, err)
+		}
+	}
+	must(t, os.WriteFile(filepath.Join(w.dir, "service_cert.pem"), next, 0o644))
+	w.nodes = []*netNode{winner}
+	w.service, err = readCert(filepath.Join(w.dir, "service_cert.pem"))
+	must(t, err)
+	w.recovered(winner)
+	w.edits = w.edits[:1]
+	joined := w.join()
+	c = w.client(winner)
+	for id, msg := range map[int]string{1: "before the disaster", 2: "without the third"} {
+		if resp, err := c.Do(t.Context(), get(id)); err != nil || !strings.Contains(string(resp.Body), msg) {
+			t.Errorf("record %d: %v", id, err)
+		}
+	}
+	c.Close()
+	w.agree(winner, joined)
+	winner.ends(os.Kill)
+	joined.ends(os.Kill)
+	w.edits = append(w.edits, deciding("300ms", lost))
+	must(t, os.Rename(filepath.Join(w.dir, "service_cert.pem"), filepath.Join(w.dir, "previous_cert.pem")))
+	w.nodes = nil
+	alone := w.startRecovery(winner, "../service_cert.pem")
+	w.until("the service has its next certificate", func() error {
+		_, err := os.Stat(filepath.Join(w.dir, "service_cert.pem"))
+		return err
+	})
+	w.recovered(alone)
+	alone.ends(os.Kill)
+	out, err := exec.Command(binary(t, "chancery"), "gov", "audit", filepath.Join(alone.dir, "ledger")).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "opened by Failover of the locations") || !strings.Contains(string(out), "opened by Quorum of the locations") {
+		t.Errorf("the audit says: %v\n%s", err, out)
+	}
 }

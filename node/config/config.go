@@ -102,6 +102,24 @@ type Attestation struct {
 type SealingRecovery struct {
 	// Location is the node's own.
 	Location Location `json:"location" config:"required"`
+	// RecoveryDecisionProtocol lets the nodes find the one whose ledger goes furthest, which
+	// opens the service without being asked (command Recover); nil leaves both to people.
+	RecoveryDecisionProtocol *RecoveryDecisionProtocol `json:"recovery_decision_protocol"`
+}
+
+// RecoveryDecisionProtocol says who decides, and how long that may take.
+type RecoveryDecisionProtocol struct {
+	// ExpectedLocations are all that take part, this node's own too.
+	ExpectedLocations []Location `json:"expected_locations" config:"required"`
+	// MessageRetryTimeout is the time between two messages to one location.
+	MessageRetryTimeout time.Duration `json:"message_retry_timeout"`
+	// FailoverTimeout is the time after which the node goes on without those that it has
+	// not heard, at the danger that two services are opened; 0 waits for ever.
+	FailoverTimeout time.Duration `json:"failover_timeout"`
+}
+
+func (r *RecoveryDecisionProtocol) setDefaults() {
+	*r = RecoveryDecisionProtocol{MessageRetryTimeout: 100 * time.Millisecond, FailoverTimeout: 2 * time.Second}
 }
 
 // Location is the place of a node, which keeps its name while the nodes there come and go.

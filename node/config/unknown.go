@@ -8,8 +8,7 @@ import (
 
 // retired are keys of other CCF versions, with what became of them.
 var retired = map[string]string{
-	"enclave": "was removed from CCF: the platform is found at run time",
-	"sealing_recovery.recovery_decision_protocol": "the protocol by which nodes find the best ledger is not available in this version; remove it, and begin the recovery on that node",
+	"enclave":      "was removed from CCF: the platform is found at run time",
 	"network.acme": "ACME was removed from CCF; use a proxy for certificates of public authorities",
 	"output_files.sealed_ledger_secret_location":             "was removed in CCF 7.0; remove it",
 	"command.recover.previous_sealed_ledger_secret_location": "was removed in CCF 7.0; remove it",

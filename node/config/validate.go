@@ -184,11 +184,37 @@ func (s *SealingRecovery) validate(p *problems, c Chancery) {
 	if c.Platform == PlatformVirtual && c.SealingKeyFile == "" {
 		p.add("sealing_recovery", "Sealing ledger secrets is only supported on SEV-SNP platforms; for development, chancery.sealing_key_file names a file that stands for the processor's key")
 	}
-	if s.Location.Name == "" {
-		p.add("sealing_recovery.location.name", "must not be empty")
+	s.Location.validate(p, "sealing_recovery.location")
+	if s.RecoveryDecisionProtocol != nil {
+		s.RecoveryDecisionProtocol.validate(p, s.Location.Name)
 	}
-	if err := checkAddress(s.Location.Address); err != nil {
-		p.add("sealing_recovery.location.address", "%v", err)
+}
+
+func (l Location) validate(p *problems, path string) {
+	if l.Name == "" {
+		p.add(join(path, "name"), "must not be empty")
+	}
+	if err := checkAddress(l.Address); err != nil && l.Address != "" {
+		p.add(join(path, "address"), "%v", err)
+	}
+}
+
+func (r *RecoveryDecisionProtocol) validate(p *problems, own string) {
+	const path = "sealing_recovery.recovery_decision_protocol"
+	seen := map[string]bool{}
+	for i, l := range r.ExpectedLocations {
+		at := fmt.Sprintf("%s.expected_locations[%d]", path, i)
+		l.validate(p, at)
+		if seen[l.Name] {
+			p.add(join(at, "name"), "%q stands there twice", l.Name)
+		}
+		seen[l.Name] = true
+	}
+	if r.ExpectedLocations != nil && own != "" && !seen[own] {
+		p.add(path+".expected_locations", "lacks the node's own location %q", own)
+	}
+	if r.MessageRetryTimeout <= 0 {
+		p.add(path+".message_retry_timeout", "must be more than 0")
 	}
 }
 
