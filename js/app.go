@@ -40,8 +40,14 @@ func (t Tables) named() Tables {
 // Check reads the application that the tables hold in the state behind r, and links all
 // its modules. The error names the endpoint, or the module and the line.
 func (t Tables) Check(r Reader) error {
-	if _, err := load(r, t.named()); err != nil {
+	a, err := load(r, t.named())
+	if err != nil {
 		return err
+	}
+	for _, e := range a.endpoints {
+		if e.broken != nil {
+			return e.broken
+		}
 	}
 	return checkModules(r, t.named().Modules)
 }
@@ -100,10 +106,7 @@ func load(r Reader, t Tables) (*App, error) {
 		return nil, err
 	}
 	for k, v := range r.Range(t.Endpoints, kv.Bounds{}) {
-		e, err := parseEndpoint(string(k), v)
-		if err != nil {
-			return nil, fmt.Errorf("reading the deployed application: %w", err)
-		}
+		e := readEndpoint(string(k), v)
 		a.endpoints = append(a.endpoints, e)
 		a.exact[string(k)] = e
 		if e.template != nil {
@@ -120,9 +123,7 @@ func load(r Reader, t Tables) (*App, error) {
 // parseOptions reads the row of public:ccf.gov.js_runtime_options; nil means no row.
 func parseOptions(row []byte) (Options, error) {
 	stored := struct {
-		Heap   uint64  `json:"max_heap_bytes"`
-		Stack  uint64  `json:"max_stack_bytes"`
-		Time   uint64  `json:"max_execution_time_ms"`
+		storedLimits
 		Log    bool    `json:"log_exception_details"`
 		Return bool    `json:"return_exception_details"`
 		Cached *uint64 `json:"max_cached_interpreters"`
@@ -133,7 +134,7 @@ func parseOptions(row []byte) (Options, error) {
 		}
 	}
 	o := Options{
-		Limits:                 limitsOf(stored.Heap, stored.Stack, stored.Time),
+		Limits:                 stored.limits().withDefaults(),
 		LogExceptionDetails:    stored.Log,
 		ReturnExceptionDetails: stored.Return,
 		MaxCachedInterpreters:  DefaultMaxCachedInterpreter,
@@ -225,7 +226,7 @@ func (e *AmbiguousError) Error() string {
 // templates; several matching templates are an *AmbiguousError.
 func (a *App) Match(method, path string) (Match, error) {
 	if e := a.exact[method+" "+path]; e != nil && e.template == nil {
-		return Match{Endpoint: e}, nil
+		return Match{Endpoint: e}, e.broken
 	}
 	var m Match
 	var hits []string
@@ -239,15 +240,16 @@ func (a *App) Match(method, path string) (Match, error) {
 			}
 		}
 	}
+	if len(hits) == 1 {
+		return m, m.Endpoint.broken
+	}
 	if len(hits) > 1 {
 		slices.SortFunc(hits, func(a, b string) int { // the most general first
 			return cmp.Or(strings.Count(b, "{")-strings.Count(a, "{"), strings.Compare(a, b))
 		})
 		return Match{}, &AmbiguousError{Path: path, Templates: hits}
 	}
-	if m.Endpoint == nil {
-		m.Allowed = a.allowed(path)
-	}
+	m.Allowed = a.allowed(path)
 	return m, nil
 }
 

@@ -1,6 +1,7 @@
 package js
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -35,10 +36,15 @@ type Endpoint struct {
 	// ReuseKey asks for an interpreter that is kept between requests of this key; ""
 	// for a fresh one each time.
 	ReuseKey string
+	// Limits override those of the application, field by field; 0: the application's.
+	Limits Limits
+	// Record asks that each transaction keep its request (RecordTable).
+	Record bool
 	// Raw is the entry as it is stored.
 	Raw json.RawMessage
 
 	template *template // nil: the path has no parameters
+	broken   error     // why the entry is none; the endpoint is there and fails
 }
 
 // Policy is one authentication policy: a name, or several that must all accept.
@@ -69,6 +75,21 @@ func (p *Policy) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
+// readEndpoint reads an entry of the endpoints table. One that is none is an endpoint that
+// fails, and leaves the others alone.
+func readEndpoint(tableKey string, value []byte) *Endpoint {
+	e, err := parseEndpoint(tableKey, value)
+	if err == nil {
+		return e
+	}
+	e = &Endpoint{Hidden: true, Mode: ModeReadOnly, Raw: slices.Clone(value), broken: &EndpointError{Message: err.Error()}}
+	e.Method, e.Path, _ = strings.Cut(tableKey, " ")
+	if strings.Contains(e.Path, "{") {
+		e.template, _ = parseTemplate(e.Path) // nil for a path that is no template
+	}
+	return e
+}
+
 // parseEndpoint reads an entry of the endpoints table.
 func parseEndpoint(tableKey string, value []byte) (*Endpoint, error) {
 	method, path, ok := strings.Cut(tableKey, " ")
@@ -87,6 +108,11 @@ func parseEndpoint(tableKey string, value []byte) (*Endpoint, error) {
 		Reuse       *struct {
 			Key string `json:"key"`
 		} `json:"interpreter_reuse"`
+		// What CCF does not have is under one key of our own.
+		Chancery struct {
+			Limits storedLimits `json:"limits"`
+			Record bool         `json:"record"`
+		} `json:"chancery"`
 	}{Mode: ModeReadWrite, Forwarding: "always", Redirection: "to_primary"}
 	if err := json.Unmarshal(value, &stored); err != nil {
 		return nil, fmt.Errorf("endpoint %q: %w", tableKey, err)
@@ -100,6 +126,7 @@ func parseEndpoint(tableKey string, value []byte) (*Endpoint, error) {
 		Method: method, Path: path, Module: key(stored.Module), Function: stored.Function, Mode: stored.Mode,
 		Forwarding: stored.Forwarding, Redirection: stored.Redirection, Policies: stored.Policies,
 		OpenAPI: stored.OpenAPI, Hidden: stored.Hidden, Raw: slices.Clone(value),
+		Limits: stored.Chancery.Limits.limits(), Record: stored.Chancery.Record,
 	}
 	if stored.Reuse != nil {
 		e.ReuseKey = stored.Reuse.Key
@@ -112,6 +139,15 @@ func parseEndpoint(tableKey string, value []byte) (*Endpoint, error) {
 		e.template = t
 	}
 	return e, nil
+}
+
+// limits are those of the endpoint's function in an application with these.
+func (e *Endpoint) limits(of Limits) Limits {
+	return Limits{
+		MaxHeapBytes:     cmp.Or(e.Limits.MaxHeapBytes, of.MaxHeapBytes),
+		MaxStackBytes:    cmp.Or(e.Limits.MaxStackBytes, of.MaxStackBytes),
+		MaxExecutionTime: cmp.Or(e.Limits.MaxExecutionTime, of.MaxExecutionTime),
+	}
 }
 
 // access is the execution context of the endpoint's function.

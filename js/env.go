@@ -3,6 +3,7 @@ package js
 import (
 	"iter"
 	"log/slog"
+	"time"
 
 	"github.com/dop251/goja"
 
@@ -34,6 +35,9 @@ type Env struct {
 	// Log takes the lines of console.log and its siblings; nil drops them. A line may
 	// hold what the application chose to print, private values included.
 	Log func(level slog.Level, line string)
+	// Now and Random stand behind Date and Math.random; nil: the host's clock and entropy.
+	Now    func() time.Time
+	Random func() float64
 	// Extend adds host functions of the caller to the ccf object (ccf.node and
 	// ccf.network in a constitution's apply); nil adds none. It runs inside the
 	// limits. A host function refuses by panicking with what Throw returns.

@@ -125,7 +125,7 @@ func changedFrozen(err error) bool {
 
 // runIn runs an endpoint in an interpreter.
 func (a *App) runIn(ctx context.Context, s *sandbox, bundle *linked, e *Endpoint, r *Request) (resp *Response, err error) {
-	env := &Env{Tx: r.Tx, Access: e.access(), Restrict: r.Restrict, Limits: a.Options.Limits, Log: r.Log}
+	env := &Env{Tx: r.Tx, Access: e.access(), Restrict: r.Restrict, Limits: e.limits(a.Options.Limits), Log: r.Log, Now: r.Now, Random: r.Random}
 	var result goja.Value
 	respond := func() error {
 		if resp, err = s.response(result); err == nil {

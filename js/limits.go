@@ -69,12 +69,19 @@ func (l Limits) maxCallDepth() int {
 	return int(min(l.MaxStackBytes/bytesPerCall, 32<<10))
 }
 
-// limitsOf reads limits as the runtime options hold them; 0 means the default.
-func limitsOf(heapBytes, stackBytes, milliseconds uint64) Limits {
+// storedLimits are limits as the runtime options and endpoints hold them.
+type storedLimits struct {
+	Heap  uint64 `json:"max_heap_bytes"`
+	Stack uint64 `json:"max_stack_bytes"`
+	Time  uint64 `json:"max_execution_time_ms"`
+}
+
+// limits are the stored ones; the zero value of a field stays.
+func (l storedLimits) limits() Limits {
 	const longest = uint64(time.Hour / time.Millisecond)
 	return Limits{
-		MaxHeapBytes:     heapBytes,
-		MaxStackBytes:    stackBytes,
-		MaxExecutionTime: time.Duration(min(milliseconds, longest)) * time.Millisecond,
-	}.withDefaults()
+		MaxHeapBytes:     l.Heap,
+		MaxStackBytes:    l.Stack,
+		MaxExecutionTime: time.Duration(min(l.Time, longest)) * time.Millisecond,
+	}
 }

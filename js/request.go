@@ -2,6 +2,7 @@ package js
 
 import (
 	"log/slog"
+	"time"
 
 	"github.com/dop251/goja"
 
@@ -22,9 +23,11 @@ type Request struct {
 	// Header calls yield for each header field, names in lower case.
 	Header func(yield func(name, value string) bool)
 	Body   []byte
-	// Caller is request.caller: nil, or an Object as CCF's policies give it
-	// (ccf-features 2.1).
+	// Caller is request.caller: nil, a *Caller, or JSON.
 	Caller any
+	// Now and Random stand behind Date and Math.random; nil: the host's clock and entropy.
+	Now    func() time.Time
+	Random func() float64
 	// Restrict narrows what the endpoint may do with maps; nil does not.
 	Restrict Restriction
 	// Extend adds globals of the caller to those of the endpoint; nil adds none. It runs

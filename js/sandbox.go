@@ -75,7 +75,8 @@ var enterProgram = goja.MustCompile(engineFile, "(function (main) { main(); })",
 func newSandbox(hardened bool, ccf *hostTable) *sandbox {
 	s := &sandbox{vm: goja.New(), hardened: hardened, functions: make(map[*member]goja.Value)}
 	s.base = s.vm.GlobalObject()
-	s.vm.SetRandSource(randomFloat)
+	s.vm.SetRandSource(s.random)
+	s.vm.SetTimeSource(s.now)
 	s.captureErrors()
 	object := s.base.Get("Object").(*goja.Object)
 	s.intrinsics.freeze, _ = goja.AssertFunction(object.Get("freeze"))
@@ -94,8 +95,19 @@ func newSandbox(hardened bool, ccf *hostTable) *sandbox {
 	return s
 }
 
-// randomFloat is the entropy behind Math.random: uniform in [0, 1).
-func randomFloat() float64 {
+// now is the clock behind Date.
+func (s *sandbox) now() time.Time {
+	if s.env != nil && s.env.Now != nil {
+		return s.env.Now()
+	}
+	return time.Now()
+}
+
+// random stands behind Math.random: the system's entropy, uniform in [0, 1).
+func (s *sandbox) random() float64 {
+	if s.env != nil && s.env.Random != nil {
+		return s.env.Random()
+	}
 	var b [8]byte
 	rand.Read(b[:])
 	return float64(binary.LittleEndian.Uint64(b[:])>>11) / (1 << 53)

@@ -33,6 +33,8 @@ func (s *sandbox) value(v any) goja.Value {
 			_ = o.Set(p.Name, s.value(p.Value))
 		}
 		return o
+	case *Caller:
+		return s.value(v.object())
 	case []string:
 		items := make([]any, len(v))
 		for i, x := range v {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -44,7 +45,7 @@ func (s *Server) lookupJS(h *jsHost, c *Call, out *outcome) (Handler, []string, 
 	case errors.As(err, &ambiguous):
 		return nil, nil, api.Errorf(http.StatusInternalServerError, api.InternalError, "Exception: %s", ambiguous)
 	case err != nil:
-		return nil, nil, err
+		return nil, nil, jsFailure(app, err)
 	case m.Endpoint == nil:
 		return nil, m.Allowed, nil
 	}
@@ -117,7 +118,7 @@ func jsPolicy(p js.Policy) (Policy, error) {
 func (s *Server) runJS(ctx context.Context, h *jsHost, c *Call, app *js.App, m js.Match) error {
 	req := &js.Request{
 		Tx: c.Tx, Method: c.Method, Path: c.FullPath, Query: string(c.Query), Host: c.Host,
-		Params: m.Params, Header: c.eachHeader, Body: c.Body, Caller: c.Caller.object(),
+		Params: m.Params, Header: c.eachHeader, Body: c.Body, Caller: c.Caller.forJS(),
 		Log:       func(level slog.Level, line string) { c.log(s.log).Log(ctx, level, line, nodelog.TagKey, "app") },
 		Consensus: jsConsensus{s}, History: jsHistory{ctx, s},
 	}
@@ -131,6 +132,13 @@ func (s *Server) runJS(ctx context.Context, h *jsHost, c *Call, app *js.App, m j
 		}
 		req.Past = past
 	}
+	var record *js.Record
+	if m.Endpoint.Record && h.custom == nil {
+		var err error
+		if record, err = req.Record(s.now()); err != nil {
+			return err
+		}
+	}
 	res, err := app.Execute(ctx, m.Endpoint, req)
 	if err != nil {
 		return jsFailure(app, err)
@@ -142,6 +150,19 @@ func (s *Server) runJS(ctx context.Context, h *jsHost, c *Call, app *js.App, m j
 	if res.Claims != nil {
 		c.Claims = *res.Claims
 	}
+	return c.keep(record)
+}
+
+// keep has the transaction keep the request that it comes of, if it writes anything.
+func (c *Call) keep(record *js.Record) error {
+	if record == nil || !c.Tx.Dirty() || !c.applies() {
+		return nil
+	}
+	text, err := json.Marshal(record)
+	if err != nil {
+		return fmt.Errorf("recording the request: %w", err)
+	}
+	c.Tx.Put(js.RecordTable, js.RecordKey, text)
 	return nil
 }
 
@@ -185,42 +206,29 @@ func (r *Request) eachHeader(yield func(name, value string) bool) {
 	}
 }
 
-// object is the caller as an application sees it (request.caller).
-func (c *Caller) object() any {
+// forJS is the caller as applications see it (request.caller): nil, or a *js.Caller.
+func (c *Caller) forJS() any {
 	if c == nil {
 		return nil
 	}
-	if c.All != nil {
-		names := strings.Split(c.Policy, "+")
-		o := js.Object{{Name: "policy", Value: names}}
-		for _, name := range names {
-			o = append(o, js.Property{Name: name, Value: c.All[name].object()})
-		}
-		return o
-	}
-	o := js.Object{{Name: "policy", Value: c.Policy}}
-	if c.ID != "" {
-		o = append(o, js.Property{Name: "id", Value: c.ID}, js.Property{Name: "data", Value: dataValue(c.Data)})
-	}
-	if c.Cert != "" {
-		o = append(o, js.Property{Name: "cert", Value: c.Cert})
-	}
-	if c.COSE != nil {
-		o = append(o, js.Property{Name: "cose", Value: js.Object{{Name: "content", Value: c.COSE.Payload}}})
-	}
-	if c.JWT != nil {
-		o = append(o, js.Property{Name: "jwt", Value: js.Object{
-			{Name: "keyIssuer", Value: c.JWT.Issuer}, {Name: "header", Value: c.JWT.Header}, {Name: "payload", Value: c.JWT.Payload},
-		}})
-	}
-	return o
+	return c.shown()
 }
 
-func dataValue(d json.RawMessage) any {
-	if len(d) == 0 {
-		return nil
+func (c *Caller) shown() *js.Caller {
+	out := &js.Caller{Policy: c.Policy, ID: c.ID, Data: c.Data, Cert: c.Cert}
+	if c.COSE != nil {
+		out.COSE = &js.COSEContent{Content: c.COSE.Payload}
 	}
-	return d
+	if c.JWT != nil {
+		out.JWT = &js.Token{Issuer: c.JWT.Issuer, Header: c.JWT.Header, Payload: c.JWT.Payload}
+	}
+	if c.All != nil {
+		out.All = make(map[string]*js.Caller, len(c.All))
+		for name, part := range c.All {
+			out.All[name] = part.shown()
+		}
+	}
+	return out
 }
 
 // jsConsensus stands behind ccf.consensus.

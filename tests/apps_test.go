@@ -25,8 +25,8 @@ func TestAppsDoc(t *testing.T) {
 	for _, m := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(string(text), -1) {
 		blocks = append(blocks, m[1])
 	}
-	if len(blocks) != 4 {
-		t.Fatalf("docs/applications.md has %d shell blocks, want 4", len(blocks))
+	if len(blocks) != 5 {
+		t.Fatalf("docs/applications.md has %d shell blocks, want 5", len(blocks))
 	}
 	s := newSandbox(t)
 	if out := s.sh(blocks[0]); !strings.Contains(out, "1 tests passed") {
@@ -40,16 +40,16 @@ func TestAppsDoc(t *testing.T) {
 	c := s.client()
 	defer c.Close()
 	ask := func() string { return said(t, c, client.Request{Method: "GET", Path: "/app/hello/ann"}) }
-	app := filepath.Join(s.dir, "hello", "src", "app.ts")
-	edit := func(from, to string) {
-		source, err := os.ReadFile(app)
+	editIn := func(file, from, to string) {
+		source, err := os.ReadFile(filepath.Join(s.dir, "hello", file))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(app, []byte(strings.ReplaceAll(string(source), from, to)), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(s.dir, "hello", file), []byte(strings.ReplaceAll(string(source), from, to)), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
+	edit := func(from, to string) { editIn("src/app.ts", from, to) }
 	edit("export function hello(", "export function hello((")
 	until(t, "the mistake is reported", func() bool { return strings.Contains(s.out.text(), "not deployed: ") })
 	if got := ask(); got != `200 {"greeting":"Hello, ann","count":1}` {
@@ -60,6 +60,25 @@ func TestAppsDoc(t *testing.T) {
 	until(t, "the change is served", func() bool { return ask() == `200 {"greeting":"Good day, ann","count":1}` })
 	if out := s.sh(blocks[3]); !strings.Contains(out, "Accepted") {
 		t.Errorf("deployed: %s", out)
+	}
+
+	// Requests are kept from now on, and executed again: as they were, and by a changed
+	// application.
+	editIn("app.json", `"js_module"`, `"chancery": { "record": true }, "js_module"`)
+	edit("Good day, ", "Good night, ")
+	until(t, "requests are kept", func() bool { return ask() == `200 {"greeting":"Good night, ann","count":1}` })
+	begin := blocks[2][:strings.Index(blocks[2], "$CURL -X")]
+	const same = "the writes are those in the ledger"
+	if out := s.sh(begin + blocks[4]); strings.Count(out, same) != 2 || strings.Count(out, `{"greeting":"Good night, bea","count":1}`) != 2 {
+		t.Errorf("replayed: %s", out)
+	}
+	s.sh(`cp -r hello other && sed -i 's/countOf(name) + 1/countOf(name) + 2/' other/src/app.ts`) // hello is watched
+	out := s.sh(begin + strings.Replace(blocks[4], "--app hello", "--app other || test $? = 5", 1))
+	if strings.Count(out, same) != 1 || !strings.Contains(out, "greetings[\"bea\"]\n  ledger: \"2\"\n  replay: \"3\"\n") {
+		t.Errorf("replayed with another application: %s", out)
+	}
+	if out := s.sh("bin/chancery app replay 2.1 2>&1 || test $? = 1"); !strings.Contains(out, "it keeps no request") {
+		t.Errorf("a transaction without a record: %s", out)
 	}
 	s.interrupt()
 }

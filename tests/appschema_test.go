@@ -54,19 +54,28 @@ func TestAppSchema(t *testing.T) {
 		edit func(endpoint map[string]any)
 		want bool
 	}{
-		"as it is":              {func(map[string]any) {}, true},
-		"unknown property":      {func(e map[string]any) { e["own"] = 1 }, true},
-		"no mode":               {func(e map[string]any) { delete(e, "mode") }, false},
-		"no js_function":        {func(e map[string]any) { delete(e, "js_function") }, false},
-		"no authn_policies":     {func(e map[string]any) { delete(e, "authn_policies") }, false},
-		"no forwarding":         {func(e map[string]any) { delete(e, "forwarding_required") }, false},
-		"another mode":          {func(e map[string]any) { e["mode"] = "write" }, false},
-		"another forwarding":    {func(e map[string]any) { e["forwarding_required"] = "no" }, false},
-		"another redirection":   {func(e map[string]any) { e["redirection_strategy"] = "no" }, false},
-		"redirection":           {func(e map[string]any) { e["redirection_strategy"] = "to_backup" }, true},
-		"function is no text":   {func(e map[string]any) { e["js_function"] = 1 }, false},
-		"policies are no array": {func(e map[string]any) { e["authn_policies"] = "jwt" }, false},
-		"policy is a number":    {func(e map[string]any) { e["authn_policies"] = []any{1} }, false},
+		"as it is":           {func(map[string]any) {}, true},
+		"unknown property":   {func(e map[string]any) { e["own"] = 1 }, true},
+		"recorded":           {func(e map[string]any) { e["chancery"] = object{"record": true} }, true},
+		"recorded, in words": {func(e map[string]any) { e["chancery"] = object{"record": "yes"} }, false},
+		"own limits": {func(e map[string]any) {
+			e["chancery"] = object{"limits": object{"max_heap_bytes": 1 << 20, "max_stack_bytes": 1 << 14, "max_execution_time_ms": 10}}
+		}, true},
+		"own limit below its floor": {func(e map[string]any) { e["chancery"] = object{"limits": object{"max_execution_time_ms": 9}} }, false},
+		"own limit that is none":    {func(e map[string]any) { e["chancery"] = object{"limits": object{"max_time": 10}} }, false},
+		"unknown extension":         {func(e map[string]any) { e["chancery"] = object{"recording": true} }, false},
+		"extension that is none":    {func(e map[string]any) { e["chancery"] = 1 }, false},
+		"no mode":                   {func(e map[string]any) { delete(e, "mode") }, false},
+		"no js_function":            {func(e map[string]any) { delete(e, "js_function") }, false},
+		"no authn_policies":         {func(e map[string]any) { delete(e, "authn_policies") }, false},
+		"no forwarding":             {func(e map[string]any) { delete(e, "forwarding_required") }, false},
+		"another mode":              {func(e map[string]any) { e["mode"] = "write" }, false},
+		"another forwarding":        {func(e map[string]any) { e["forwarding_required"] = "no" }, false},
+		"another redirection":       {func(e map[string]any) { e["redirection_strategy"] = "no" }, false},
+		"redirection":               {func(e map[string]any) { e["redirection_strategy"] = "to_backup" }, true},
+		"function is no text":       {func(e map[string]any) { e["js_function"] = 1 }, false},
+		"policies are no array":     {func(e map[string]any) { e["authn_policies"] = "jwt" }, false},
+		"policy is a number":        {func(e map[string]any) { e["authn_policies"] = []any{1} }, false},
 		"all_of": {func(e map[string]any) {
 			e["authn_policies"] = []any{map[string]any{"all_of": []string{"jwt", "user_cert"}}}
 		}, true},

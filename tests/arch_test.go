@@ -27,7 +27,7 @@ var levels = map[string]int{
 	"attest/virtual": 1, "attest/snp": 1, "attest/uvm": 1,
 	"gov/tables": 2, "js": 2, "raftfsm": 2, "attest/platform": 2, "attest/snp/snptest": 2, "attest/snp/guest": 2,
 	"gov": 3, "internal/apptest": 3,
-	"server": 4, "client": 4,
+	"server": 4, "client": 4, "internal/replay": 4,
 	"node": 5, "internal/supervise": 5, "internal/backup": 5, "internal/ledgertest": 2,
 	"node/daemon":   6,
 	"cmd/chanceryd": 7, "cmd/chancery": 7, "samples/logging/native": 7, "samples/programmability": 7,

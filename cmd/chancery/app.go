@@ -11,7 +11,7 @@ import (
 )
 
 func newApp(s streams) *cobra.Command {
-	return group("app", "Applications", newAppInit(s), newAppBuild(s), newAppTest(s), newAppDev(s), newAppDeploy(s))
+	return group("app", "Applications", newAppInit(s), newAppBuild(s), newAppTest(s), newAppDev(s), newAppDeploy(s), newAppReplay(s))
 }
 
 func newAppBuild(s streams) *cobra.Command {

@@ -20,6 +20,34 @@ function checkPolicies(policies, field) {
   });
 }
 
+// Below these every request of every application would fail, and nodes raise them anyway.
+const RUNTIME_FLOORS = {
+  max_heap_bytes: 1024 * 1024,
+  max_stack_bytes: 16 * 1024,
+  max_execution_time_ms: 10,
+};
+
+function checkLimit(value, name, field) {
+  checkType(value, "integer", field);
+  if (value < RUNTIME_FLOORS[name]) {
+    throw new Error(`${field} must be at least ${RUNTIME_FLOORS[name]}`);
+  }
+}
+
+// What an endpoint has that CCF does not know stands under the key "chancery".
+function checkExtensions(own, field) {
+  checkType(own, "object?", field);
+  for (const name of Object.keys(own || {})) {
+    checkEnum(name, ["limits", "record"], `a property of ${field}`);
+  }
+  checkType(own?.record, "boolean?", `${field}.record`);
+  checkType(own?.limits, "object?", `${field}.limits`);
+  for (const [name, value] of Object.entries(own?.limits || {})) {
+    checkEnum(name, Object.keys(RUNTIME_FLOORS), `a property of ${field}.limits`);
+    checkLimit(value, name, `${field}.limits.${name}`);
+  }
+}
+
 function checkEndpoint(info, modules, field) {
   checkType(info, "object", field);
   checkType(info.js_module, "string", `${field}.js_module`);
@@ -40,6 +68,7 @@ function checkEndpoint(info, modules, field) {
   checkType(info.openapi, "object?", `${field}.openapi`);
   checkType(info.openapi_hidden, "boolean?", `${field}.openapi_hidden`);
   checkPolicies(info.authn_policies, `${field}.authn_policies`);
+  checkExtensions(info.chancery, `${field}.chancery`);
   if (!modules.some((m) => m.name === info.js_module)) {
     throw new Error(`module '${info.js_module}' not found in bundle`);
   }
@@ -116,21 +145,11 @@ define("remove_js_app", noCheck, () => {
   }
 });
 
-// Below these every request of every application would fail, and nodes raise them anyway.
-const RUNTIME_FLOORS = {
-  max_heap_bytes: 1024 * 1024,
-  max_stack_bytes: 16 * 1024,
-  max_execution_time_ms: 10,
-};
-
 define(
   "set_js_runtime_options",
   (args) => {
-    for (const [field, floor] of Object.entries(RUNTIME_FLOORS)) {
-      checkType(args[field], "integer", field);
-      if (args[field] < floor) {
-        throw new Error(`${field} must be at least ${floor}`);
-      }
+    for (const field of Object.keys(RUNTIME_FLOORS)) {
+      checkLimit(args[field], field, field);
     }
     checkType(args.log_exception_details, "boolean?", "log_exception_details");
     checkType(

@@ -78,22 +78,34 @@ const deployed = 1
 
 // deploy makes a store that holds the application alone.
 func deploy(ctx context.Context, bundle *appbuild.Bundle) (*kv.Store, error) {
+	store := kv.NewStore()
+	tx := store.Begin()
+	if err := Install(ctx, tx, bundle); err != nil {
+		return nil, err
+	}
+	if _, err := store.Commit(tx, writeset.TxID{View: view, Seqno: deployed}); err != nil {
+		return nil, fmt.Errorf("deploying the application: %w", err)
+	}
+	return store, nil
+}
+
+// Install deploys an application in a transaction, as the default constitution's
+// set_js_app does, which judges it first.
+func Install(ctx context.Context, tx *kv.Tx, bundle *appbuild.Bundle) error {
 	rules, err := js.Compile("constitution", constitution.Default())
 	if err != nil {
-		return nil, fmt.Errorf("compiling the constitution: %w", err)
+		return fmt.Errorf("compiling the constitution: %w", err)
 	}
 	proposal, err := json.Marshal(map[string]any{"actions": []any{map[string]any{"name": "set_js_app", "args": map[string]any{"bundle": bundle}}}})
 	if err != nil {
-		return nil, fmt.Errorf("writing the proposal: %w", err)
+		return fmt.Errorf("writing the proposal: %w", err)
 	}
-	store := kv.NewStore()
-	tx := store.Begin()
 	verdict, err := rules.Call(ctx, js.Env{Tx: tx, Access: js.GovReadOnly}, "validate", string(proposal))
 	if err != nil {
-		return nil, fmt.Errorf("validating the application: %w", describe(err))
+		return fmt.Errorf("validating the application: %w", describe(err))
 	}
 	if !verdict.Field("valid").IsTrue() {
-		return nil, fmt.Errorf("the constitution refuses the application: %s", verdict.Field("description"))
+		return fmt.Errorf("the constitution refuses the application: %s", verdict.Field("description"))
 	}
 	env := js.Env{Tx: tx, Access: js.GovReadWrite, Extend: func(vm *goja.Runtime, ccf *goja.Object) {
 		// What the service does when the table of modules has changed.
@@ -105,12 +117,9 @@ func deploy(ctx context.Context, bundle *appbuild.Bundle) (*kv.Store, error) {
 		})
 	}}
 	if _, err := rules.Call(ctx, env, "apply", string(proposal), "test"); err != nil {
-		return nil, fmt.Errorf("deploying the application: %w", describe(err))
+		return fmt.Errorf("deploying the application: %w", describe(err))
 	}
-	if _, err := store.Commit(tx, writeset.TxID{View: view, Seqno: deployed}); err != nil {
-		return nil, fmt.Errorf("deploying the application: %w", err)
-	}
-	return store, nil
+	return nil
 }
 
 // view is that of every transaction.

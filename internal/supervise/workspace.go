@@ -64,6 +64,19 @@ func (w Workspace) homes() (resumable []int, next int, err error) {
 	return resumable, next, nil
 }
 
+// Files returns the ledger and the key file of a node whose keys are at hand: the first.
+func (w Workspace) Files() (ledger, keys string, err error) {
+	resumable, _, err := w.homes()
+	if err != nil {
+		return "", "", err
+	}
+	if len(resumable) == 0 {
+		return "", "", fmt.Errorf("no node of the workspace %s has its keys there", w)
+	}
+	h := w.home(resumable[0])
+	return h.file("ledger"), h.file(keyFile), nil
+}
+
 func (w Workspace) versionFile() string { return filepath.Join(string(w), "chancery.json") }
 
 // URLs returns the addresses of the service's nodes, at least one. The error wraps
