@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -53,6 +54,19 @@ type Created struct {
 // behind it. Errors: *ledger.CorruptError for what arrived and does not hold,
 // ErrUnverified, and those of source and store.
 func Create(ctx context.Context, o CreateOptions) (*Created, error) {
+	c, err := create(ctx, o)
+	return c, fullDisk(err)
+}
+
+// fullDisk says what helps where a disk is full.
+func fullDisk(err error) error {
+	if errors.Is(err, syscall.ENOSPC) {
+		return fmt.Errorf("%w: make room there, and run the same command again: it goes on where this one ended", err)
+	}
+	return err
+}
+
+func create(ctx context.Context, o CreateOptions) (*Created, error) {
 	lock, err := o.Store.Lock()
 	if err != nil {
 		return nil, err

@@ -175,8 +175,8 @@ func (m *Manifest) check() error {
 		return fmt.Errorf("it reaches %s, and its checkpoint %v", m.Through, m.Checkpoint.Last())
 	case len(m.Files) == 0:
 		return errors.New("it names no file")
-	case m.Created.Year() < 1 || m.Created.Year() > 9999:
-		return errors.New("it was made in no year that there is")
+	case m.Created.Year() < 1 || m.Created.Year() > 9999 || m.Created != m.Created.UTC().Truncate(time.Millisecond):
+		return errors.New("the time when it was made is not one in UTC, to the millisecond")
 	}
 	if root := m.Checkpoint.Root(); m.LedgerRoot != hex.EncodeToString(root[:]) {
 		return errors.New("its ledger root is not that of its checkpoint")

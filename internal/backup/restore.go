@@ -70,6 +70,11 @@ type Restored struct {
 // A point in time is judged by what the service's signatures say of when they were made:
 // the cut is behind the last signature before the first that was made later.
 func Restore(ctx context.Context, o RestoreOptions) (*Restored, error) {
+	r, err := restore(ctx, o)
+	return r, fullDisk(err)
+}
+
+func restore(ctx context.Context, o RestoreOptions) (*Restored, error) {
 	if err := o.unused(); err != nil {
 		return nil, err
 	}

@@ -46,6 +46,8 @@ const (
 	defaultPatience = time.Minute
 	// s3Attempts is how often a request that fails for a passing reason is sent.
 	s3Attempts = 3
+	// betweenAttempts is more than what the client waits between two of them.
+	betweenAttempts = 2 * time.Second
 )
 
 // s3Store is a prefix in a bucket.
@@ -148,9 +150,11 @@ func (a watched) Write(p []byte) (int, error) { a.alive(); return a.w.Write(p) }
 // patient bounds how long the store may be silent until alive is called again.
 func (s *s3Store) patient(ctx context.Context) (_ context.Context, alive, stop func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	// Twice: within it, the transport's own bound says more exactly what is late.
-	watch := time.AfterFunc(2*s.patience, func() { cancel(errSilent) })
-	return ctx, func() { watch.Reset(2 * s.patience) }, func() { watch.Stop(); cancel(nil) }
+	// The transport bounds how long each attempt may be silent; this is for all of them,
+	// and for what is silent in the middle of a file.
+	bound := s3Attempts * (s.patience + betweenAttempts)
+	watch := time.AfterFunc(bound, func() { cancel(errSilent) })
+	return ctx, func() { watch.Reset(bound) }, func() { watch.Stop(); cancel(nil) }
 }
 
 // Put implements Store.
@@ -177,7 +181,8 @@ func (s *s3Store) Put(ctx context.Context, name, path string) (err error) {
 		return s.explain(patient, "looking at "+name+", which was just stored", err)
 	}
 	if info.Size != size {
-		return fmt.Errorf("%s: %s was stored with %d bytes, and the object store says that it has %d: it does not keep what it is given; remove the object, and use another store", s.name, name, size, info.Size)
+		err := fmt.Errorf("%s: %s was stored with %d bytes, and the object store says that it has %d: it does not keep what it is given; use another store", s.name, name, size, info.Size)
+		return errors.Join(err, s.Remove(ctx, name))
 	}
 	if err := s.fs.Remove(path); err != nil {
 		return fmt.Errorf("%s: %w", s.name, err)
