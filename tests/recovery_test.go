@@ -241,10 +241,10 @@ func (c *consortium) launch() {
 // page are the commands of a page of the documentation, for this consortium's files.
 func (c *consortium) page(path, previous string) []string {
 	c.t.Helper()
-	blocks := shellBlocks(c.t, path, 3)
+	blocks := shellBlocks(c.t, path, 4)
 	for i, text := range blocks {
 		text = strings.NewReplacer("chancery ", "bin/chancery ", "127.0.0.1:8000", "127.0.0.1:"+c.port, "previous_cert.pem", previous,
-			" alice_", " keys/alice_", " bob_", " keys/bob_").Replace(text)
+			"--member ", "--member keys/", "--ledger ledger", "--ledger workspace/sandbox_0/ledger", " alice_", " keys/alice_", " bob_", " keys/bob_").Replace(text)
 		blocks[i] = "set -e\n" + text
 	}
 	return blocks

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -104,9 +105,15 @@ func (s *sandbox) up(args ...string) {
 // serve runs a command that runs the service, and waits until it is open.
 func (s *sandbox) serve(args ...string) {
 	s.t.Helper()
-	s.out = &output{want: "Ctrl-C stops it", seen: make(chan struct{})}
+	s.serveUntil("Ctrl-C stops it", args...)
+}
+
+// serveUntil runs a command that runs the service, and waits for a text.
+func (s *sandbox) serveUntil(want string, args ...string) {
+	s.t.Helper()
+	s.out = &output{want: want, seen: make(chan struct{})}
 	seen := s.out.seen
-	s.cmd = exec.Command(filepath.Join(s.dir, "bin", "chancery"), append(args, "--port", s.port)...)
+	s.cmd = exec.Command(filepath.Join(s.dir, "bin", "chancery"), append(slices.Clip(args), "--port", s.port)...)
 	s.cmd.Dir, s.cmd.Stdout, s.cmd.Stderr = s.dir, s.out, s.out
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
@@ -117,9 +124,9 @@ func (s *sandbox) serve(args ...string) {
 	select {
 	case <-seen:
 	case err := <-ended:
-		s.t.Fatalf("up ended: %v\n%s", err, s.out.text())
+		s.t.Fatalf("it ended: %v\n%s", err, s.out.text())
 	case <-time.After(2 * time.Minute):
-		s.t.Fatal("up does not come up")
+		s.t.Fatalf("no %q in\n%s", want, s.out.text())
 	}
 	s.t.Cleanup(func() { s.killNode() })
 }

@@ -15,7 +15,7 @@ import (
 )
 
 func newRecover(s streams) *cobra.Command {
-	return group("recover", "A service that lost all its nodes", newRecoverStatus(s), newRecoverShare(s))
+	return group("recover", "A service that lost all its nodes", newRecoverRun(s), newRecoverStatus(s), newRecoverShare(s))
 }
 
 func newRecoverStatus(s streams) *cobra.Command {
@@ -182,14 +182,9 @@ func submitShare(ctx context.Context, s streams, t *target, encKey, file string)
 }
 
 func decryptShare(keyFile string, encrypted []byte) ([]byte, error) {
-	text, err := os.ReadFile(keyFile)
+	key, err := identity.ReadRSAKey(durable.OS(), keyFile)
 	if err != nil {
 		return nil, fileError(keyFile, err)
-	}
-	defer clear(text)
-	key, err := identity.ParseRSAPrivateKey(text)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", keyFile, err)
 	}
 	return client.DecryptShare(key, encrypted)
 }

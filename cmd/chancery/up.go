@@ -65,15 +65,8 @@ func up(ctx context.Context, s streams, app string, o supervise.Options) error {
 		return err
 	}
 	o.Redeploy = app != ""
-	if o.Chanceryd == "" {
-		self, err := os.Executable()
-		if err != nil {
-			return fmt.Errorf("finding chanceryd: %w", err)
-		}
-		o.Chanceryd = filepath.Join(filepath.Dir(self), "chanceryd")
-	}
-	if o.Chanceryd, err = filepath.Abs(o.Chanceryd); err != nil {
-		return fmt.Errorf("finding %s: %w", o.Chanceryd, err)
+	if o.Chanceryd, err = nodeProgram(o.Chanceryd); err != nil {
+		return err
 	}
 	opened := o.Opened
 	o.Opened = func(url string) {
@@ -84,6 +77,23 @@ func up(ctx context.Context, s streams, app string, o supervise.Options) error {
 	}
 	o.Say = func(line string) { fmt.Fprintln(s.out, line) }
 	return supervise.Run(ctx, o)
+}
+
+// nodeProgram is the path of the node's program: the named one, or the chanceryd that is
+// beside this one.
+func nodeProgram(named string) (string, error) {
+	if named == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return "", fmt.Errorf("finding chanceryd: %w", err)
+		}
+		named = filepath.Join(filepath.Dir(self), "chanceryd")
+	}
+	path, err := filepath.Abs(named)
+	if err != nil {
+		return "", fmt.Errorf("finding %s: %w", named, err)
+	}
+	return path, nil
 }
 
 // upApp is the application to deploy: the one that is named, none where one is

@@ -1,0 +1,310 @@
+package supervise
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"chancery/client"
+	"chancery/internal/durable"
+	"chancery/internal/identity"
+)
+
+// RecoverOptions say what to recover, and with whose help.
+type RecoverOptions struct {
+	// Workspace is the directory of the recovery, and of the service afterwards; what is
+	// there is gone on with.
+	Workspace string
+	Chanceryd string // path of the node's program
+	Ledger    string // directory of the earlier service's ledger; it stays as it is
+	Previous  string // file with the earlier service's certificate, PEM
+	Expect    string // a transaction that the ledger must hold, "" for none
+	Port      int    // on 127.0.0.1
+	Members   []MemberKeys
+	Opened    func(url, certificate string)
+	Say       func(line string)
+}
+
+// MemberKeys are the files with a member's keys, PEM.
+type MemberKeys struct {
+	Name              string
+	Certificate, Key  string
+	PrivateEncryption string // "" where the member has none here
+}
+
+// MembersOf finds a member's files by their common beginning, as key makers name them:
+// NAME_cert.pem, NAME_privk.pem, and NAME_enc_privk.pem where there is one.
+func MembersOf(prefix string) (MemberKeys, error) {
+	m := MemberKeys{Name: filepath.Base(prefix), Certificate: prefix + "_cert.pem", Key: prefix + "_privk.pem", PrivateEncryption: prefix + "_enc_privk.pem"}
+	if !exists(m.PrivateEncryption) {
+		m.PrivateEncryption = ""
+	}
+	for _, path := range []string{m.Certificate, m.Key} {
+		if _, err := os.Stat(path); err != nil {
+			return m, fmt.Errorf("member %s: %w", prefix, err)
+		}
+	}
+	return m, nil
+}
+
+// recovering is the recovery of one service on this machine.
+type recovering struct {
+	o    RecoverOptions
+	home home
+	at   place
+	p    *process
+	said string
+}
+
+// Recover brings a service back from its ledger, with the members' keys that are here, and
+// runs it until ctx ends. It may be stopped at any time, and begun again.
+func Recover(ctx context.Context, o RecoverOptions) (err error) {
+	r := &recovering{o: o, home: home(filepath.Join(o.Workspace, "node")), at: placeOf(0, o.Port)}
+	open, err := r.prepare()
+	if err != nil {
+		return err
+	}
+	kind := "Recover"
+	if open {
+		kind = "Resume"
+		r.say("the service was recovered before; its node is resumed")
+	} else {
+		r.say("the node audits the ledger and reads its public state")
+	}
+	if err := r.writeConfig(kind); err != nil {
+		return err
+	}
+	if r.p, err = r.home.start(o.Chanceryd); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.p.stop()) }()
+	if err := r.drive(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil // interrupted
+		}
+		return err
+	}
+	o.Opened(r.at.url(), r.home.file("service_cert.pem"))
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-r.p.ended:
+		return r.p.died()
+	}
+}
+
+// say tells what is waited for, once.
+func (r *recovering) say(format string, args ...any) {
+	if line := fmt.Sprintf(format, args...); line != r.said {
+		r.said = line
+		r.o.Say(line)
+	}
+}
+
+// origin is the workspace's note of what it recovers.
+type origin struct {
+	Ledger   string `json:"ledger"`
+	Previous string `json:"previous_service_certificate"` // PEM
+}
+
+// prepare brings the ledger's files into the workspace, and says whether the service is
+// open there already.
+func (r *recovering) prepare() (open bool, err error) {
+	previous, err := os.ReadFile(r.o.Previous)
+	if err != nil {
+		return false, err
+	}
+	if _, err := identity.ParseCertificate(previous); err != nil {
+		return false, fmt.Errorf("%s: %w", r.o.Previous, err)
+	}
+	ledger, err := filepath.Abs(r.o.Ledger)
+	if err != nil {
+		return false, err
+	}
+	want := origin{Ledger: ledger, Previous: string(previous)}
+	note := filepath.Join(r.o.Workspace, "recovery.json")
+	text, err := os.ReadFile(note)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		if exists(string(r.home)) {
+			return false, fmt.Errorf("%s is there, and of no recovery: choose another directory with --workspace", r.home)
+		}
+		if err := os.MkdirAll(r.o.Workspace, 0o700); err != nil {
+			return false, fmt.Errorf("the workspace can't be written (choose another with --workspace): %w", err)
+		}
+		if text, err = json.MarshalIndent(want, "", "  "); err != nil {
+			return false, err
+		}
+		if err := durable.WriteFileAtomic(durable.OS(), note, append(text, '\n'), 0o644); err != nil {
+			return false, err
+		}
+	case err != nil:
+		return false, err
+	default:
+		var got origin
+		if err := json.Unmarshal(text, &got); err != nil {
+			return false, fmt.Errorf("%s is damaged: %w", note, err)
+		}
+		if got != want {
+			return false, fmt.Errorf("the workspace %s is of the recovery of %s: choose another with --workspace, or give the same ledger and certificate", r.o.Workspace, got.Ledger)
+		}
+	}
+	if exists(string(r.home)) {
+		return r.opened()
+	}
+	incoming := home(string(r.home) + ".incoming")
+	if err := os.RemoveAll(string(incoming)); err != nil { // of an attempt that was cut off
+		return false, err
+	}
+	if err := incoming.bring(ledger); err != nil {
+		return false, err
+	}
+	return false, os.Rename(string(incoming), string(r.home))
+}
+
+// opened says whether the service that is recovered here has been open: its files have
+// their own names then.
+func (r *recovering) opened() (bool, error) {
+	unfinished, err := filepath.Glob(r.home.file("ledger/*.recovery"))
+	return exists(r.home.file(keyFile)) && exists(r.home.file("service_cert.pem")) && len(unfinished) == 0, err
+}
+
+// bring makes the earlier ledger's files those of the node here, and Raft's that are
+// beside it: a file that is never written again by a link, others by a copy.
+func (h home) bring(ledger string) error {
+	files, err := os.ReadDir(ledger)
+	if err != nil {
+		return fmt.Errorf("the ledger: %w", err)
+	}
+	if err := os.MkdirAll(h.file("ledger"), 0o700); err != nil {
+		return err
+	}
+	found := 0
+	for _, f := range files {
+		from, to := filepath.Join(ledger, f.Name()), h.file("ledger/"+f.Name())
+		switch name := f.Name(); {
+		case !strings.HasPrefix(name, "ledger_") || strings.HasSuffix(name, ".recovery") || strings.HasSuffix(name, ".ignored"):
+			continue
+		case strings.HasSuffix(name, ".committed") && os.Link(from, to) == nil:
+		default:
+			if err := copyFile(from, to); err != nil {
+				return err
+			}
+		}
+		found++
+	}
+	if found == 0 {
+		return fmt.Errorf("%s holds no ledger files", ledger)
+	}
+	raft, err := os.ReadDir(ledger + ".raft")
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(h.file("ledger.raft"), 0o700); err != nil {
+		return err
+	}
+	for _, f := range raft {
+		if !f.Type().IsRegular() {
+			continue
+		}
+		if err := copyFile(filepath.Join(ledger+".raft", f.Name()), h.file("ledger.raft/"+f.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func copyFile(from, to string) (err error) {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, out.Close()) }()
+	if _, err := out.ReadFrom(in); err != nil {
+		return fmt.Errorf("copying %s: %w", from, err)
+	}
+	return out.Sync()
+}
+
+func (r *recovering) writeConfig(kind string) error {
+	previous, err := filepath.Abs(r.o.Previous)
+	if err != nil {
+		return err
+	}
+	if kind == "Recover" { // that of an attempt that was cut off would be taken for the present one
+		if err := os.Remove(r.home.file("service_cert.pem")); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	chancery := object{"key_file": keyFile}
+	if kind == "Recover" && r.o.Expect != "" {
+		chancery["recover_expect"] = r.o.Expect
+	}
+	text, err := json.MarshalIndent(object{
+		"network": object{
+			"node_to_node_interface": object{"bind_address": r.at.host() + ":0"},
+			"rpc_interfaces": object{"primary_rpc_interface": object{
+				"bind_address":              r.at.bind,
+				"enabled_operator_features": []string{"SnapshotRead", "LedgerChunkRead", "SnapshotCreate"},
+			}},
+		},
+		"command": object{
+			"type": kind, "service_certificate_file": "service_cert.pem",
+			"recover": object{"previous_service_identity_file": previous, "initial_service_certificate_validity_days": validDays},
+		},
+		"node_certificate": object{
+			"subject_alt_names":     []string{"iPAddress:" + r.at.host(), "dNSName:localhost"},
+			"initial_validity_days": validDays,
+		},
+		"chancery": chancery,
+	}, "", "  ")
+	if err != nil {
+		return err
+	}
+	return durable.WriteFileAtomic(durable.OS(), r.home.file("config.json"), text, 0o644)
+}
+
+// poll is the pause between two looks at how far the service is.
+const poll = 200 * time.Millisecond
+
+// drive takes the service to open.
+func (r *recovering) drive(ctx context.Context) error {
+	var service *client.Client
+	err := repeat(ctx, poll, r.p.ended, func(ctx context.Context) error {
+		cert, err := readCertificate(r.home.file("service_cert.pem"))
+		if err != nil {
+			return err
+		}
+		if service == nil {
+			if service, err = client.New(client.Config{URLs: []string{r.at.url()}, Service: cert}); err != nil {
+				return err
+			}
+		}
+		_, err = service.ServiceInfo(ctx)
+		return err
+	})
+	if service != nil {
+		defer service.Close()
+	}
+	if errors.Is(err, errEnded) {
+		return r.p.died()
+	}
+	if err != nil {
+		return err
+	}
+	d := &driver{recovering: r, service: service, shared: map[string]bool{}, voted: map[string]bool{}}
+	return r.p.until(ctx, d.step)
+}
