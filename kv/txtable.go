@@ -13,13 +13,22 @@ type txTable struct {
 	name string
 	base *tree[Item] // frozen; the empty tree if the table is not there
 
-	// What was read of the base, for holds.
-	points map[string]*item[Item] // by key; nil for a key that is not there
+	// What was read of the base, for holds. One key, as most transactions read of a
+	// table, takes no map.
+	first  point
+	points map[string]*item[Item] // further keys; nil for a key that is not there
 	ranges []Bounds
 	sized  bool // the number of keys was read
 
 	writes tree[pending]
 	delta  int // once sized: keys that the writes add, less those they remove
+}
+
+// point is a key that was read.
+type point struct {
+	read bool
+	key  []byte
+	item *item[Item] // nil: the key is not there
 }
 
 // pending is a write that waits for its commit.
@@ -42,10 +51,22 @@ func (t *table) items() *tree[Item] {
 
 // read looks the key up in the base, and records that.
 func (t *txTable) read(key []byte) *item[Item] {
+	if t.first.read && bytes.Equal(t.first.key, key) {
+		return t.first.item
+	}
 	if it, ok := t.points[string(key)]; ok {
 		return it
 	}
 	it := t.base.get(key)
+	if !t.first.read {
+		t.first = point{read: true, item: it}
+		if it != nil {
+			t.first.key = it.key
+		} else {
+			t.first.key = bytes.Clone(key)
+		}
+		return it
+	}
 	if t.points == nil {
 		t.points = make(map[string]*item[Item])
 	}
@@ -170,6 +191,9 @@ func (t *txTable) holds(head *table) bool {
 		return true
 	}
 	if t.sized && now.count != t.base.count {
+		return false
+	}
+	if t.first.read && now.get(t.first.key) != t.first.item {
 		return false
 	}
 	for key, it := range t.points {

@@ -99,14 +99,12 @@ func (s *Server) prefer(ctx context.Context, req *Request, out *outcome) {
 	if p.bound > 0 && p.bound < bound {
 		bound = p.bound
 	}
-	wait, cancel := context.WithTimeout(ctx, bound)
-	defer cancel()
-	switch status, ok := s.await(wait, req, out, bound); {
+	switch status, ok := s.await(ctx, req, out, bound); {
 	case !ok:
 	case status == Invalid:
 		fatal(out, invalidated(out.id))
 	case p.receipt:
-		s.withReceipt(wait, out)
+		s.withReceipt(ctx, out)
 	}
 }
 

@@ -64,6 +64,7 @@ func (b *bench) loads() ([]load, error) {
 		{"native write, executed", b.native, write("respond-async")},
 		{"native write, committed", b.native, write("wait=commit")},
 		{"native read", b.native, read},
+		{"native empty", b.native, func(uint64) string { return get("/app/log/request_query?empty") }},
 		{"receipt", b.js, func(uint64) string { return get("/app/receipt?transaction_id=" + small) }},
 	}, rows...), nil
 }
