@@ -108,6 +108,7 @@ func (d *Dir) load(readOnly []string) error {
 	if err != nil {
 		return err
 	}
+	files = d.reachable(files)
 	for i, f := range files {
 		if err := d.loadChunk(f, i == len(files)-1); err != nil {
 			return err
@@ -121,6 +122,18 @@ func (d *Dir) load(readOnly []string) error {
 		return fmt.Errorf("syncing the ledger directory: %w", err)
 	}
 	return nil
+}
+
+// reachable drops chunks of read-only directories behind which others are missing: whoever
+// put them there may bring those later.
+func (d *Dir) reachable(files []chunkFile) []chunkFile {
+	for i := len(files) - 1; i > 0; i-- {
+		before := files[i-1]
+		if before.name.committed && before.name.last+1 < files[i].name.first && filepath.Dir(before.path) != filepath.Clean(d.path) {
+			return files[i:]
+		}
+	}
+	return files
 }
 
 // loadChunk takes in one chunk; isLast says that no other follows.
@@ -222,6 +235,20 @@ func (d *Dir) Last() TxID {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	return d.last
+}
+
+// First returns the seqno of the first entry that the directory holds, or will hold: a node
+// that began with a snapshot has none before it.
+func (d *Dir) First() uint64 {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	switch {
+	case len(d.chunks) > 0:
+		return d.chunks[0].first
+	case d.open != nil:
+		return d.open.first
+	}
+	return d.last.Seqno + 1
 }
 
 // Tail describes what stands behind the last whole signed span since before OpenDir,

@@ -1,6 +1,7 @@
 package raftfsm
 
 import (
+	"fmt"
 	"io"
 	"maps"
 	"sort"
@@ -24,7 +25,8 @@ type Ack struct {
 // which hashicorp/raft keeps to itself. It has no pipeline: see [Peers.NewTransport].
 type ackTransport struct {
 	raft.Transport
-	now func() time.Time
+	now     func() time.Time
+	reached func(id, address string) (uint64, error) // see Config.Reached
 
 	mu   sync.Mutex
 	acks map[raft.ServerID]Ack
@@ -48,9 +50,24 @@ func (t *ackTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress
 	return err
 }
 
-// InstallSnapshot is an acknowledgement of everything that the snapshot holds.
+// InstallSnapshot sends the entries behind those that the follower has. The answer is an
+// acknowledgement of everything that the snapshot holds.
 func (t *ackTransport) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
-	err := t.Transport.InstallSnapshot(id, target, args, resp, data)
+	x, ok := data.(*exported)
+	if !ok {
+		return fmt.Errorf("sending %T as a snapshot to node %s", data, id)
+	}
+	var has uint64
+	var err error
+	if t.reached != nil {
+		if has, err = t.reached(string(id), string(target)); err != nil {
+			return fmt.Errorf("asking node %s how far its history reaches: %w", id, err)
+		}
+	}
+	if args.Size, err = x.begin(has + 1); err != nil {
+		return err
+	}
+	err = t.Transport.InstallSnapshot(id, target, args, resp, data)
 	if err == nil {
 		t.note(id, resp.Success, args.LastLogIndex, 0)
 	}

@@ -61,7 +61,7 @@ func newCluster(t *testing.T, n int) *cluster {
 }
 
 // add starts a node; it takes no part before reconcile.
-func (c *cluster) add(id string, first bool) *replica {
+func (c *cluster) add(id string, first bool, edit ...func(*raftfsm.Config)) *replica {
 	c.t.Helper()
 	n := &replica{c: c, id: id, dir: filepath.Join(c.one.dir, id), store: kv.NewStore(), ended: make(chan error, 1)}
 	var err error
@@ -87,8 +87,13 @@ func (c *cluster) add(id string, first bool) *replica {
 		SignatureInterval: 1000, SignatureDelay: time.Hour, ChunkSize: 8 << 10, Now: time.Now,
 		NextSecret: func(raftfsm.TxID, writeset.WriteSet) (*ledger.Secret, error) { return nil, nil },
 		Halt:       func(err error) { c.t.Errorf("%s halted: %v", id, err) },
+		Reached:    c.reached,
 		Log:        c.log(id),
 	}
+	for _, e := range edit {
+		e(&cfg)
+	}
+	n.store = cfg.Store
 	if first {
 		if err := raftfsm.Bootstrap(cfg); err != nil {
 			c.t.Fatal(err)
@@ -102,6 +107,11 @@ func (c *cluster) add(id string, first bool) *replica {
 	go func() { n.ended <- n.Run(ctx) }()
 	c.nodes[id] = n
 	return n
+}
+
+// reached is how far a node's committed history reaches.
+func (c *cluster) reached(id, _ string) (uint64, error) {
+	return c.nodes[id].Position().Committed.Seqno, nil
 }
 
 // log shows what the nodes say where the test is verbose.

@@ -126,6 +126,9 @@ func (r *Replica) holds(b *batch) (bool, error) {
 	if b.first > r.applied.Seqno {
 		return false, nil
 	}
+	if b.last() < r.cfg.Ledger.First() {
+		return true, nil // the snapshot with which this node began vouches for it
+	}
 	if b.view > r.applied.View {
 		return false, nil // a new view, which begins behind the last signature
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/bits"
 	"os"
 	"path/filepath"
 	"sort"
@@ -69,23 +70,14 @@ func openIndex(fsys durable.FS, dir string, level int) (*index, error) {
 
 func (x *index) close() error { return errors.Join(x.nodes.Close(), x.sigs.Close()) }
 
-// put moves the window at the tree's First to the file, and the signatures in it.
+// boundary is where the window ends in which a leaf lies.
+func (x *index) boundary(leaf uint64) uint64 { return (leaf>>x.level + 1) << x.level }
+
+// put moves the tree's leaves from First to the end of their window to the file, and the
+// signatures among them.
 func (x *index) put(t *merkle.Tree, sigs []uint64) error {
-	first := t.First()
-	flat := t.AppendSubtree(make([]byte, 0, hashSize*(2*x.window()-1)), x.level, first>>x.level)
-	if _, err := x.nodes.WriteAt(flat, int64(hashSize*2*first)); err != nil {
-		return fmt.Errorf("writing the index: %w", err)
-	}
-	// Larger subtrees that end with this window stand between their halves.
-	next := first + x.window()
-	for k := x.level + 1; next>>k<<k == next; k++ {
-		h, ok := t.Held(k, next>>k-1)
-		if !ok {
-			return fmt.Errorf("writing the index: no subtree %d of level %d", next>>k-1, k)
-		}
-		if _, err := x.nodes.WriteAt(h[:], int64(hashSize*merkle.InOrder(k, next>>k-1))); err != nil {
-			return fmt.Errorf("writing the index: %w", err)
-		}
+	if err := x.putNodes(t, x.boundary(t.First())); err != nil {
+		return err
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -97,6 +89,76 @@ func (x *index) put(t *merkle.Tree, sigs []uint64) error {
 		return fmt.Errorf("writing the index: %w", err)
 	}
 	x.nsigs += uint64(len(sigs))
+	return nil
+}
+
+// putNodes writes the roots of all subtrees that end behind the tree's First and at next or
+// before, which lies in the same window.
+func (x *index) putNodes(t *merkle.Tree, next uint64) error {
+	first, low := t.First(), 0
+	if next-first == x.window() {
+		flat := t.AppendSubtree(make([]byte, 0, hashSize*(2*x.window()-1)), x.level, first>>x.level)
+		if _, err := x.nodes.WriteAt(flat, int64(hashSize*2*first)); err != nil {
+			return fmt.Errorf("writing the index: %w", err)
+		}
+		low = x.level + 1 // larger subtrees that end with the window stand between their halves
+	}
+	for k := low; next>>k > 0; k++ {
+		for i := first >> k; (i+1)<<k <= next; i++ {
+			h, ok := t.Held(k, i)
+			if !ok {
+				return fmt.Errorf("writing the index: no subtree %d of level %d", i, k)
+			}
+			if err := x.putNode(k, i, h); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// putEdge writes the subtrees that the first n leaves consist of, large ones first.
+func (x *index) putEdge(n uint64, edge []merkle.Hash) error {
+	for k := bits.Len64(n) - 1; k >= 0 && len(edge) > 0; k-- {
+		if n>>k&1 == 0 {
+			continue
+		}
+		if err := x.putNode(k, n>>k-1, edge[0]); err != nil {
+			return err
+		}
+		edge = edge[1:]
+	}
+	return nil
+}
+
+func (x *index) putNode(level int, i uint64, h merkle.Hash) error {
+	if _, err := x.nodes.WriteAt(h[:], int64(hashSize*merkle.InOrder(level, i))); err != nil {
+		return fmt.Errorf("writing the index: %w", err)
+	}
+	return nil
+}
+
+// putSignatures makes sigs all that the file says of the signatures before a seqno.
+func (x *index) putSignatures(sigs []uint64, before uint64) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	b := make([]byte, 8*x.nsigs)
+	if _, err := x.sigs.ReadAt(b, 0); err != nil && err != io.EOF {
+		return fmt.Errorf("reading the index: %w", err)
+	}
+	for ; len(b) >= 8; b = b[8:] {
+		if s := binary.LittleEndian.Uint64(b); s >= before {
+			sigs = append(sigs, s)
+		}
+	}
+	var out []byte
+	for _, s := range sigs {
+		out = binary.LittleEndian.AppendUint64(out, s)
+	}
+	if _, err := x.sigs.WriteAt(out, 0); err != nil {
+		return fmt.Errorf("writing the index: %w", err)
+	}
+	x.nsigs = uint64(len(sigs))
 	return nil
 }
 
@@ -161,8 +223,11 @@ func (p *pages) signatureAfter(seqno uint64) (uint64, error) {
 // trim moves what is older than a window from memory to the index. What cannot be
 // written stays in memory. mu is held.
 func (r *Replica) trim() {
-	for r.committed.Seqno >= r.tree.First()+2*r.index.window() {
-		first := r.tree.First() + r.index.window()
+	for {
+		first := r.index.boundary(r.tree.First())
+		if r.committed.Seqno < first+r.index.window() {
+			return
+		}
 		n := sort.Search(len(r.sigs), func(i int) bool { return r.sigs[i] >= first })
 		if err := r.index.put(r.tree, r.sigs[:n]); err != nil {
 			if !r.indexFailed {
@@ -285,38 +350,98 @@ func edgesOf(t *merkle.Tree) edges {
 func (x *index) rederive(ctx context.Context, files *ledger.Dir, known edges) error {
 	x.repair.Lock()
 	defer x.repair.Unlock()
-	t := merkle.New()
-	t.Append(merkle.Hash{})
-	var sigs []uint64
-	fresh := &index{level: x.level, nodes: x.nodes, sigs: x.sigs}
-	for e, err := range files.Entries(1) {
+	from := files.First()
+	if from >= known.first {
+		return nil
+	}
+	edge, err := beginning(files)
+	if err != nil {
+		return err
+	}
+	b := &indexing{x: x, from: from, edge: edge}
+	for e, err := range files.Entries(from) {
 		if err == nil {
 			err = ctx.Err()
+		}
+		if err == nil {
+			err = b.add(e)
 		}
 		if err != nil {
 			return err
 		}
-		t.Append(e.Leaf())
-		if ledger.IsSignature(e.Public) {
-			sigs = append(sigs, e.ID.Seqno)
-		}
-		first := t.First() + x.window()
-		if t.Size() == first { // Prune leaves one leaf
+		if b.t.Size() < known.first {
 			continue
 		}
-		if t.Size() > first {
-			n := sort.Search(len(sigs), func(i int) bool { return sigs[i] >= first })
-			if err := fresh.put(t, sigs[:n]); err != nil {
-				return err
-			}
-			t.Prune(first)
-			sigs = append([]uint64(nil), sigs[n:]...)
+		if err := known.compare(b.t); err != nil {
+			return err
 		}
-		if t.First() == known.first {
-			return known.compare(t)
-		}
+		return b.finish()
 	}
 	return fmt.Errorf("the ledger files end before seqno %d", known.first)
+}
+
+// beginning returns the subtrees before the first entry of the files, large ones first. They
+// are to be believed if they lead to a root that is.
+func beginning(files *ledger.Dir) ([]merkle.Hash, error) {
+	if files.First() == 1 {
+		return []merkle.Hash{{}}, nil // leaf 0
+	}
+	return files.Beginning()
+}
+
+// grow is a tree that begins with the given subtrees and one leaf.
+func grow(size uint64, edge []merkle.Hash, leaf merkle.Hash) (*merkle.Tree, error) {
+	if size > 1 {
+		return merkle.Restore(merkle.FromEdge(size, edge, leaf))
+	}
+	t := merkle.New()
+	t.Append(edge[0])
+	t.Append(leaf)
+	return t, nil
+}
+
+// indexing writes the index of consecutive entries.
+type indexing struct {
+	x    *index
+	from uint64        // the first
+	edge []merkle.Hash // the subtrees before it, large ones first
+	t    *merkle.Tree
+	sigs []uint64
+}
+
+// add takes the next entry.
+func (b *indexing) add(e *ledger.Entry) error {
+	if b.t == nil {
+		if err := b.x.putEdge(b.from, b.edge); err != nil {
+			return err
+		}
+		var err error
+		if b.t, err = grow(b.from, b.edge, e.Leaf()); err != nil {
+			return err
+		}
+	} else {
+		b.t.Append(e.Leaf())
+	}
+	if ledger.IsSignature(e.Public) {
+		b.sigs = append(b.sigs, e.ID.Seqno)
+	}
+	next := b.x.boundary(b.t.First())
+	if b.t.Size() <= next {
+		return nil // Prune leaves one leaf
+	}
+	if err := b.x.putNodes(b.t, next); err != nil {
+		return err
+	}
+	b.t.Prune(next)
+	return nil
+}
+
+// finish writes what is left.
+func (b *indexing) finish() error {
+	if err := b.x.putNodes(b.t, b.t.Size()); err != nil {
+		return err
+	}
+	return b.x.putSignatures(b.sigs, b.t.Size())
 }
 
 // compare compares with a tree that begins at the same leaf.
@@ -337,7 +462,8 @@ func (r *Replica) resumeIndex(ctx context.Context, b *Base, want merkle.Hash) (*
 	if first == b.ID.Seqno && first > 0 {
 		first -= r.index.window() // a window is moved only once there are two
 	}
-	if first == 0 {
+	held := r.cfg.Ledger.First()
+	if first < held {
 		return nil, nil, nil
 	}
 	p := &merkle.Partial{Flushed: first}
@@ -377,7 +503,7 @@ func (r *Replica) resumeIndex(ctx context.Context, b *Base, want merkle.Hash) (*
 		return nil, nil, err
 	}
 	// The file must hold the last signature of those that are not in memory.
-	for e, err := range r.cfg.Ledger.Entries(last + 1) {
+	for e, err := range r.cfg.Ledger.Entries(max(last+1, held)) {
 		if err != nil {
 			return nil, nil, err
 		}

@@ -118,24 +118,30 @@ func TestIndex(t *testing.T) {
 // from starts a replica with the captured state.
 func (s *service) from(c raftfsm.Capture) func(*raftfsm.Config) {
 	return func(cfg *raftfsm.Config) {
-		b := kv.NewBuilder()
-		for name := range c.State.Tables() {
-			for key, item := range c.State.Range(name, kv.Bounds{}) {
-				b.Put(name, key, item.Value, item.Version)
-			}
-		}
-		var err error
-		if cfg.Store, err = b.Store(c.State.TxID()); err != nil {
-			s.t.Fatal(err)
-		}
+		beginFrom(s.t, c, cfg)
 		s.store = cfg.Store
-		value, _, _ := c.State.Get(ledger.TreeMap, make([]byte, 8))
-		tree, err := merkle.Parse(value)
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		cfg.Base = &raftfsm.Base{ID: c.State.TxID(), Leaf: c.Leaf, Views: c.Views, Tree: tree}
 	}
+}
+
+// beginFrom gives a replica the captured state.
+func beginFrom(t *testing.T, c raftfsm.Capture, cfg *raftfsm.Config) {
+	t.Helper()
+	b := kv.NewBuilder()
+	for name := range c.State.Tables() {
+		for key, item := range c.State.Range(name, kv.Bounds{}) {
+			b.Put(name, key, item.Value, item.Version)
+		}
+	}
+	var err error
+	if cfg.Store, err = b.Store(c.State.TxID()); err != nil {
+		t.Fatal(err)
+	}
+	value, _, _ := c.State.Get(ledger.TreeMap, make([]byte, 8))
+	tree, err := merkle.Parse(value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Base = &raftfsm.Base{ID: c.State.TxID(), Leaf: c.Leaf, Views: c.Views, Tree: tree}
 }
 
 // TestIndexDamaged changes the index under a running node: a receipt that needs it is

@@ -34,6 +34,10 @@ func (r *Replica) entry(seqno uint64, p *pages) (*ledger.Entry, error) {
 	if seqno == 0 || seqno > r.Position().Committed.Seqno {
 		return nil, fmt.Errorf("entry %d: %w", seqno, ErrNotCommitted)
 	}
+	if seqno < r.cfg.Ledger.First() {
+		r.missing(seqno)
+		return nil, fmt.Errorf("entry %d: %w", seqno, ErrAbsent)
+	}
 	e, err := r.cfg.Ledger.Read(seqno)
 	if err == nil {
 		err = r.checkEntry(e, p)
@@ -42,6 +46,13 @@ func (r *Replica) entry(seqno uint64, p *pages) (*ledger.Entry, error) {
 		return nil, fmt.Errorf("reading entry %d: %w", seqno, err)
 	}
 	return e, nil
+}
+
+// missing has what lies before the ledger's first entry looked for.
+func (r *Replica) missing(seqno uint64) {
+	if r.cfg.Missing != nil {
+		r.cfg.Missing(seqno)
+	}
 }
 
 // judge says what is damaged when an old entry does not lead to the tree in memory: the

@@ -32,6 +32,8 @@ var (
 	ErrStopped = errors.New("the node is stopping")
 	// ErrNotCommitted says that a receipt was asked for a transaction that is not Committed.
 	ErrNotCommitted = errors.New("the transaction is not committed")
+	// ErrAbsent says that the ledger files of this node begin behind what was asked for.
+	ErrAbsent = errors.New("the ledger files of this node begin later")
 	// ErrBusy says that a full disk holds up the state machine.
 	ErrBusy = errors.New("the ledger's disk is full")
 )
@@ -93,6 +95,12 @@ type Config struct {
 	Snapshot    func(Capture)
 	// Base is the snapshot that Store was built from; nil when Store is empty.
 	Base *Base
+	// Missing is told of a seqno that was asked for and that lies before the first entry of
+	// the ledger files; it must only take note. Optional.
+	Missing func(seqno uint64)
+	// Reached asks a node how far its committed history reaches. Optional: without it, a
+	// node that is far behind is sent the ledger from its beginning.
+	Reached func(id, address string) (seqno uint64, err error)
 	// Committed is called on the apply goroutine after each signature with the
 	// committed state; it must only poke (reconcilers, indexes) and return. Optional.
 	Committed func(*kv.State)
@@ -158,6 +166,9 @@ type Replica struct {
 	index       *index
 	indexFailed bool
 	loaded      uint64 // last seqno that was read from the ledger files at start
+	// The subtrees before the first entry of the ledger files, large ones first, once they
+	// are known to be right; see origin.
+	beginning []merkle.Hash
 
 	// Owned by the primary's view.
 	handed     []handedBatch // given to Raft, not yet applied
@@ -258,6 +269,7 @@ func Open(ctx context.Context, cfg Config) (_ *Replica, err error) {
 		futures: make(chan raft.ApplyFuture, maxInFlight), halted: make(chan struct{}),
 	}
 	r.tree.Append(merkle.Hash{}) // leaf 0
+	r.acks.reached = cfg.Reached
 	if r.index, err = openIndex(cfg.FS, cfg.Dir, indexLevel); err != nil {
 		return nil, err
 	}

@@ -148,6 +148,9 @@ func (r *Replica) recall() error {
 // takeTail checks that the history holds what the snapshot is about, and takes the
 // entries behind it unless the history reaches further already. mu is held.
 func (r *Replica) takeTail(s *received) error {
+	if s.id.Seqno < r.cfg.Ledger.First() && s.id.Seqno < r.committed.Seqno {
+		return nil // older than the snapshot of the service with which this node began
+	}
 	leaf := [sha256.Size]byte{}
 	if s.id.Seqno <= r.committed.Seqno {
 		var err error
@@ -269,41 +272,58 @@ func readEntry(from io.Reader) (*ledger.Entry, error) {
 // export is what a follower gets: a stored snapshot with the signed entries of the
 // ledger files behind it, through what they hold now, which may be more than the
 // snapshot is about. Each is compared with the tree before it leaves.
-func (r *Replica) export(data []byte) (io.ReadCloser, int64, error) {
+func (r *Replica) export(data []byte) (io.ReadCloser, error) {
 	s, err := readSnapshot(bytes.NewReader(data))
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	const from = 1
-	through, size, err := r.cfg.Ledger.Measure(from)
-	if err != nil {
-		return nil, 0, err
-	}
-	c := &capture{head: s.head}
-	c.head.From, c.head.Through = from, through
-	if s.tail != nil {
-		c.tail = s.tail.encode()
-	}
-	if data, err = c.encode(); err != nil {
-		return nil, 0, err
-	}
-	next, stop := iter.Pull2(r.cfg.Ledger.Entries(from))
-	x := &exported{r: r, buf: *bytes.NewReader(data), next: next, stop: stop, through: through}
-	return x, int64(len(data)) + size, nil
+	return &exported{r: r, received: s}, nil
 }
 
-// exported reads a snapshot on its way to a follower.
+// exported reads a snapshot on its way to a follower, from when it begins.
 type exported struct {
-	r       *Replica
-	pages   *pages
-	buf     bytes.Reader
-	next    func() (*ledger.Entry, error, bool)
-	stop    func()
-	through uint64
-	done    bool
+	r        *Replica
+	received *received
+	pages    *pages
+	buf      bytes.Reader
+	next     func() (*ledger.Entry, error, bool)
+	stop     func()
+	through  uint64
+	done     bool
+}
+
+// begin says from which entry on the follower is to have them, and returns the number of
+// bytes that come. One that reaches further than the ledger files gets no entries.
+func (x *exported) begin(from uint64) (int64, error) {
+	r := x.r
+	if first := r.cfg.Ledger.First(); from < first {
+		r.missing(from)
+		return 0, fmt.Errorf("a follower needs the entries from seqno %d on: %w, at %d", from, ErrAbsent, first)
+	}
+	from = min(from, r.cfg.Ledger.Last().Seqno+1)
+	through, size, err := r.cfg.Ledger.Measure(from)
+	if err != nil {
+		return 0, err
+	}
+	c := &capture{head: x.received.head}
+	c.head.From, c.head.Through = from, through
+	if x.received.tail != nil {
+		c.tail = x.received.tail.encode()
+	}
+	data, err := c.encode()
+	if err != nil {
+		return 0, err
+	}
+	x.next, x.stop = iter.Pull2(r.cfg.Ledger.Entries(from))
+	x.buf.Reset(data)
+	x.through, x.done = through, from > through
+	return int64(len(data)) + size, nil
 }
 
 func (x *exported) Read(p []byte) (int, error) {
+	if x.next == nil {
+		return 0, errors.New("a snapshot is read that has not begun")
+	}
 	for x.buf.Len() == 0 {
 		if x.done {
 			return 0, io.EOF
@@ -358,7 +378,9 @@ func (x *exported) check(e *ledger.Entry) error {
 }
 
 func (x *exported) Close() error {
-	x.stop()
+	if x.stop != nil {
+		x.stop()
+	}
 	return nil
 }
 
@@ -367,7 +389,7 @@ type snapshotStore struct {
 	fs   durable.FS
 	path string
 	// export makes of a stored snapshot what a follower gets. Set before Raft starts.
-	export func(data []byte) (io.ReadCloser, int64, error)
+	export func(data []byte) (io.ReadCloser, error)
 
 	mu   sync.Mutex
 	meta *raft.SnapshotMeta
@@ -506,12 +528,11 @@ func (s *snapshotStore) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, erro
 	if s.whole {
 		return &m, io.NopCloser(bytes.NewReader(s.data)), nil
 	}
-	rc, size, err := s.export(s.data)
+	rc, err := s.export(s.data)
 	if err != nil {
 		return nil, nil, fmt.Errorf("sending Raft snapshot %s: %w", id, err)
 	}
-	m.Size = size
-	return &m, rc, nil
+	return &m, rc, nil // its size is known when it begins
 }
 
 // snapshotSink collects one snapshot, in memory and from some size on in a file; Close

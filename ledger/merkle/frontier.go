@@ -60,3 +60,26 @@ func NewFrontier(size uint64, edge []Hash) (Frontier, error) {
 	}
 	return Frontier{size: size, edge: slices.Clone(edge)}, nil
 }
+
+// EdgeAt returns the perfect subtrees that the first n leaves consist of, large ones first,
+// First <= n <= Size.
+func (t *Tree) EdgeAt(n uint64) []Hash {
+	if n < t.first || n > t.size {
+		panic(fmt.Sprintf("merkle: edge at %d of %d…%d leaves", n, t.first, t.size))
+	}
+	var edge []Hash
+	for k := bits.Len64(n) - 1; k >= 0; k-- {
+		if n>>k&1 == 1 {
+			edge = append(edge, t.levels[k].at(n>>k-1))
+		}
+	}
+	return edge
+}
+
+// FromEdge returns the partial tree of size leaves with the given subtrees before them, as
+// EdgeAt gives them, and one leaf more.
+func FromEdge(size uint64, edge []Hash, leaf Hash) *Partial {
+	edge = slices.Clone(edge)
+	slices.Reverse(edge)
+	return &Partial{Flushed: size, Leaves: []Hash{leaf}, Edge: edge}
+}
