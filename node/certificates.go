@@ -142,7 +142,8 @@ func (n *Node) serviceCertificate(from time.Time, days uint64) (string, error) {
 }
 
 // use puts an endorsed node certificate in force: on the interfaces, between nodes
-// and in the ledger's signatures. The self-signed one follows its validity, as in CCF.
+// and in the ledger's signatures. The self-signed one follows a renewal, as in CCF, and a
+// first one that holds longer.
 func (n *Node) use(endorsed string) error {
 	current := n.certs.signer.Load()
 	if current != nil && current.NodeCertPEM == endorsed {
@@ -155,7 +156,11 @@ func (n *Node) use(endorsed string) error {
 	if err := n.certs.endorsed.Set([]byte(endorsed), n.keys.node); err != nil {
 		return fmt.Errorf("the node's endorsed certificate: %w", err)
 	}
-	if current != nil {
+	self, err := identity.ParseCertificate([]byte(n.certs.selfSigned()))
+	if err != nil {
+		return fmt.Errorf("the node's own certificate: %w", err)
+	}
+	if current != nil || cert.NotAfter.After(self.NotAfter) {
 		if err := n.certs.renewSelf(n.keys, identity.Validity{NotBefore: cert.NotBefore, NotAfter: cert.NotAfter}); err != nil {
 			return err
 		}
@@ -197,7 +202,8 @@ func (n *Node) peerTLS() *tls.Config {
 func gone(n tables.Node) bool { return n.Status == tables.NodeRetired && n.RetiredCommitted }
 
 // verifyPeer accepts a node whose certificate the service's current identity issued
-// and which the nodes table does not say is gone.
+// and which the nodes table does not say is gone. The certificate must hold now, unless
+// the table says that the node is trusted.
 func (n *Node) verifyPeer(raw [][]byte, _ [][]*x509.Certificate) error {
 	if len(raw) == 0 {
 		return fmt.Errorf("a node without a certificate")
@@ -213,9 +219,6 @@ func (n *Node) verifyPeer(raw [][]byte, _ [][]*x509.Certificate) error {
 	if err := identity.IssuedBy(cert, service); err != nil {
 		return fmt.Errorf("a node of another service: %w", err)
 	}
-	if now := n.opts.Now(); now.Before(cert.NotBefore) || now.After(cert.NotAfter) {
-		return fmt.Errorf("a node's certificate is valid from %s to %s", cert.NotBefore, cert.NotAfter)
-	}
 	id, err := identity.KeyID(cert.PublicKey)
 	if err != nil {
 		return fmt.Errorf("a node's certificate: %w", err)
@@ -226,6 +229,11 @@ func (n *Node) verifyPeer(raw [][]byte, _ [][]*x509.Certificate) error {
 	}
 	if ok && gone(info) {
 		return fmt.Errorf("node %s is retired", id)
+	}
+	// Where governance let certificates end, links that break must come back: how else
+	// would it renew them. The table says whom the service trusts, and for how long.
+	if now := n.opts.Now(); (now.Before(cert.NotBefore) || now.After(cert.NotAfter)) && info.Status != tables.NodeTrusted {
+		return fmt.Errorf("a node's certificate is valid from %s to %s", cert.NotBefore, cert.NotAfter)
 	}
 	return nil
 }

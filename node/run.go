@@ -278,6 +278,7 @@ func (n *Node) run(ctx context.Context) error {
 	g.Go(func() error { return n.scrubber.run(gctx) })
 	g.Go(func() error { return n.runRecovery(gctx) })
 	g.Go(func() error { return n.runDecision(gctx) })
+	g.Go(func() error { return n.runRenewal(gctx) })
 	if n.opts.StopNotice != nil {
 		g.Go(func() error {
 			select {

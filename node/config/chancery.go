@@ -32,6 +32,10 @@ type Chancery struct {
 	// RecoverExpect is a TxID that the ledger must hold, "" for none: a recovery is refused
 	// from an older copy, or from another history (command Recover).
 	RecoverExpect string `json:"recover_expect" config:"none"`
+	// RenewCertificatesWithin is how long before their end the primary renews the
+	// certificates of trusted nodes and of the service, for as many days as governance
+	// allows; 0 leaves that to governance, as CCF does.
+	RenewCertificatesWithin time.Duration `json:"renew_certificates_within"`
 	// JWTFetchTimeout bounds the time in which a token issuer must answer with its keys.
 	JWTFetchTimeout time.Duration `json:"jwt_fetch_timeout"`
 	// ScrubRate is how many bytes of closed ledger chunks are read again each second, in
