@@ -296,6 +296,12 @@ type chunkFile struct {
 // does not hold under the same name, by their first seqno. Files of a recovery that
 // did not end, and those set aside, are passed over.
 func listChunks(fsys durable.FS, dir string, readOnly []string) ([]chunkFile, error) {
+	return listFiles(fsys, dir, readOnly, false)
+}
+
+// listFiles is listChunks, of the files of a recovery that did not end alone where
+// recovery is set.
+func listFiles(fsys durable.FS, dir string, readOnly []string, recovery bool) ([]chunkFile, error) {
 	var out []chunkFile
 	seen := map[string]bool{}
 	for i, p := range append([]string{dir}, readOnly...) {
@@ -305,7 +311,7 @@ func listChunks(fsys durable.FS, dir string, readOnly []string) ([]chunkFile, er
 		}
 		for _, e := range entries {
 			name, ok := parseChunkName(e.Name())
-			if !ok || e.IsDir() || name.recovery || seen[e.Name()] || i > 0 && !name.committed {
+			if !ok || e.IsDir() || name.recovery != recovery || seen[e.Name()] || i > 0 && !name.committed {
 				continue
 			}
 			seen[e.Name()] = true

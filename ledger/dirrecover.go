@@ -3,8 +3,11 @@ package ledger
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"path/filepath"
 	"strings"
+
+	"chancery/internal/durable"
 )
 
 // BeginRecovery makes the files from seqno first on ones of a recovery: their names end in
@@ -50,6 +53,40 @@ func (d *Dir) UnfinishedRecovery() (names []string, err error) {
 		}
 	}
 	return names, nil
+}
+
+// ReadUnfinished streams the entries of the files that a recovery left which ended before
+// they got their own names, as ReadEntries does; none where there are no such files.
+func ReadUnfinished(fsys durable.FS, dir string) iter.Seq2[*Entry, error] {
+	return func(yield func(*Entry, error) bool) {
+		files, err := listFiles(fsys, dir, nil, true)
+		if err == nil && len(files) > 0 {
+			err = streamFiles(fsys, files, 0, func(e *Entry) bool { return yield(e, nil) })
+		}
+		if err != nil && !errors.Is(err, errStop) {
+			yield(nil, err)
+		}
+	}
+}
+
+// FinishRecovery gives those files their own names, in a directory that no Dir has open:
+// the service had been opened.
+func FinishRecovery(fsys durable.FS, dir string) (err error) {
+	lock, err := fsys.Lock(dir)
+	if err != nil {
+		return fmt.Errorf("locking the ledger directory: %w", err)
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
+	files, err := listFiles(fsys, dir, nil, true)
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		if err := fsys.Rename(f.path, strings.TrimSuffix(f.path, recoverySuffix)); err != nil {
+			return fmt.Errorf("ending a recovery: %w", err)
+		}
+	}
+	return fsys.SyncDir(dir)
 }
 
 // EndRecovery gives the files of a recovery their own names: the service is open.

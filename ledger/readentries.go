@@ -35,6 +35,11 @@ func readEntries(fsys durable.FS, dir string, from uint64, use func(*Entry) bool
 	if len(files) == 0 || files[0].name.first > from {
 		return fmt.Errorf("seqno %d in %s: %w", from, dir, ErrNotFound)
 	}
+	return streamFiles(fsys, files, from, use)
+}
+
+// streamFiles gives the entries of files that follow one another to use.
+func streamFiles(fsys durable.FS, files []chunkFile, from uint64, use func(*Entry) bool) (err error) {
 	next := files[0].name.first
 	for i, f := range files {
 		if f.name.first != next {

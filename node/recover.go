@@ -285,6 +285,9 @@ func (n *Node) runRecovery(ctx context.Context) error {
 			return nil
 		case <-r.work:
 		}
+		if err := n.endRecovery(); err != nil {
+			return err
+		}
 		if !r.done.Load() {
 			secrets, err := n.restoredSecrets()
 			if err != nil {
@@ -445,12 +448,24 @@ func (n *Node) openRecovered(ctx context.Context) (open bool, err error) {
 	if now != tables.ServiceOpen {
 		return false, nil
 	}
-	if err := n.ledger.EndRecovery(); err != nil {
+	if err := n.endRecovery(); err != nil {
 		return false, err
 	}
 	n.state.Store(statePartOfNetwork)
 	n.log.Info("the service is recovered and open")
 	return true, nil
+}
+
+// endRecovery gives the ledger's files their own names once the service is open, on a node
+// that reads its private state after others too: what is acknowledged from now on must not
+// be in files that a restart sets aside.
+func (n *Node) endRecovery() error {
+	at := n.store.Committed()
+	s, _, err := tables.ServiceInfo.Get(tables.View(at))
+	if err != nil || s.Status != tables.ServiceOpen || n.uncreated(at) {
+		return err
+	}
+	return n.ledger.EndRecovery()
 }
 
 // submitOpening commits the transaction that opens a recovered service.

@@ -148,6 +148,9 @@ func (n *Node) checkUnused() error {
 
 // openLedger opens the ledger directory.
 func (n *Node) openLedger() (err error) {
+	if err := n.finishRecovery(); err != nil {
+		return err
+	}
 	dir := n.cfg.Ledger.Directory
 	if n.ledger, err = ledger.OpenDir(n.fs, dir, n.cfg.Ledger.ReadOnlyDirectories); err != nil {
 		return fmt.Errorf("opening the ledger: %w", err)

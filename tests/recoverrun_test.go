@@ -1,10 +1,59 @@
 package tests
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
+
+// TestKillRecovery kills a recovery at random moments behind each of its steps, and has the
+// same command end it: the service is open with everything in it, or recovered anew (rows 9
+// and 10 of the fault matrix).
+func TestKillRecovery(t *testing.T) {
+	c := newConsortium(t)
+	c.agree("gov add-user keys/user_cert.pem")
+	c.agree("gov open service_cert.pem")
+	c.deploy()
+	c.log(1, "before the disaster")
+	c.agree("gov rekey")
+	c.log(2, "under another secret")
+	c.node.kill()
+	c.sh("mv service_cert.pem previous_cert.pem")
+	resumed := 0
+	steps := []string{"reads its public state", "alice proposes", "Accepted", "the share of alice", "the share of bob", "Ctrl-C stops it"}
+	for round := range max(len(steps), kills(t)/4) {
+		workspace := fmt.Sprint("recovery_", round)
+		run := []string{"recover", "run", "--ledger", "workspace/sandbox_0/ledger", "--previous-service-cert", "previous_cert.pem", "--member", "keys/alice", "--member", "keys/bob", "--workspace", workspace}
+		c.serveUntil(steps[round%len(steps)], run...)
+		<-time.After(time.Duration(rand.IntN(100)) * time.Millisecond) // the random moment
+		pid, err := os.ReadFile(filepath.Join(c.dir, workspace, "node", "node.pid"))
+		if err == nil {
+			id, err := strconv.Atoi(strings.TrimSpace(string(pid)))
+			must(t, err)
+			must(t, syscall.Kill(id, syscall.SIGKILL))
+			c.awaitEnd(id)
+		}
+		_ = c.cmd.Process.Kill() // it may have ended with its node
+		c.awaitEnd(c.cmd.Process.Pid)
+		c.serve(run...)
+		if strings.Contains(c.out.text(), "its node is resumed") {
+			resumed++
+		}
+		c.sh("cp " + workspace + "/node/service_cert.pem .")
+		c.says(c.asks("/app/log/private?id=1"), "before the disaster")
+		c.says(c.asks("/app/log/private?id=2"), "under another secret")
+		c.log(3, "afterwards")
+		c.interrupt()
+		c.sh("bin/chancery ledger verify " + workspace + "/node/ledger --service-cert service_cert.pem")
+	}
+	t.Logf("%d recoveries were resumed, the others began again", resumed)
+}
 
 // TestRecoverRun has one command recover a service: stopped while it waits for another
 // member, then with the keys that it needs, then resumed. The files that it was given stay.
