@@ -71,8 +71,9 @@ func RemoveExpiredPending(tx *kv.Tx, now time.Time, timeout time.Duration) (remo
 				return nil, err
 			}
 		case now.Sub(seen) > timeout:
-			tables.NodesInfo.Delete(tx, n.Key)
-			tables.NodesEndorsedCertificates.Delete(tx, n.Key)
+			if err := ForgetNode(tx, n.Key); err != nil {
+				return nil, err
+			}
 			removed = append(removed, n.Key)
 		}
 	}

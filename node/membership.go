@@ -2,10 +2,12 @@ package node
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
+	"chancery/gov"
 	"chancery/gov/tables"
 	"chancery/kv"
 	"chancery/raftfsm"
@@ -29,6 +31,7 @@ type membership struct {
 	n     *Node
 	wake  chan struct{} // capacity 1: raised by every commit and when this node begins to lead
 	tried map[string]time.Time
+	zone  string // of which the log has been warned
 }
 
 func newMembership(n *Node) *membership {
@@ -70,8 +73,36 @@ func (m *membership) run(ctx context.Context) error {
 			timer.Reset(membershipRetry)
 		default:
 			view, done, said = p.View, now, ""
+			if err := m.remarkZones(); err != nil {
+				m.n.log.Warn("looking at the zones of the nodes", "err", err)
+			}
 		}
 	}
+}
+
+// remarkZones warns when the loss of one zone would stop the service.
+func (m *membership) remarkZones() error {
+	members, err := m.n.replica().Membership()
+	if err != nil {
+		return err
+	}
+	var zones []string
+	for _, p := range members.Members {
+		if !p.Voter {
+			continue
+		}
+		row, _, err := tables.NodesInfo.Get(tables.View(m.n.store.Committed()), p.ID)
+		if err != nil {
+			return err
+		}
+		zones = append(zones, gov.Zone(json.RawMessage(row.Data)))
+	}
+	zone := gov.MajorityZone(zones)
+	if zone != "" && zone != m.zone {
+		m.n.log.Warn("without this zone no majority of the votes would be left: spread the nodes over at least three zones", "zone", zone, "votes", len(zones))
+	}
+	m.zone = zone
+	return nil
 }
 
 // version tells two states of the nodes table apart.

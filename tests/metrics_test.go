@@ -141,7 +141,7 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 	s.showsNothing(text)
-	page := shellBlocks(t, "../docs/operations.md", 1)[0]
+	page := shellBlocks(t, "../docs/operations.md", 2)[0]
 	if out := s.sh(strings.ReplaceAll(page, "127.0.0.1:9464", address)); !strings.Contains(out, "config.json is valid") || !strings.Contains(out, "chancery_signatures_total") {
 		t.Errorf("the commands of docs/operations.md print:\n%s", out)
 	}

@@ -105,7 +105,7 @@ func newRoot(s streams) *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
-		newUp(s), newStatus(s), newDoctor(s), newApp(s), newGov(s), newTx(s), newReceipt(s), newAttest(s), newLedger(s), newBackup(s), newRecover(s), newSnapshot(s),
+		newUp(s), newNode(s), newStatus(s), newDoctor(s), newApp(s), newGov(s), newTx(s), newReceipt(s), newAttest(s), newLedger(s), newBackup(s), newRecover(s), newSnapshot(s),
 		newKey(s), newConfig(s), newVersion(s),
 	)
 	return root

@@ -13,6 +13,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"chancery/client"
+	"chancery/gov"
+	"chancery/kv/writeset"
 	"chancery/server/api"
 )
 
@@ -51,8 +53,22 @@ type serviceNode struct {
 	ID      string `json:"id"`
 	Status  string `json:"status"`
 	Primary bool   `json:"primary"`
+	// Role is primary, backup, or learner (trusted, and without a vote yet); "" of others.
+	Role string `json:"role,omitempty"`
+	// Zone is the label in its node data.
+	Zone string `json:"zone,omitempty"`
 	// Address is host:port of its first interface, by name.
 	Address string `json:"address"`
+	// Lag says how far a backup is behind, where the primary could be asked.
+	Lag *nodeLag `json:"lag,omitempty"`
+}
+
+// nodeLag is what the primary last heard of a backup.
+type nodeLag struct {
+	// Transactions is by how many committed transactions it was behind.
+	Transactions uint64 `json:"transactions"`
+	// HeardMS is how many milliseconds ago that was.
+	HeardMS uint64 `json:"heard_ms"`
 }
 
 type statusService struct {
@@ -74,7 +90,9 @@ func newStatus(s streams) *cobra.Command {
 		Use:   "status",
 		Short: "Say where a node and its service stand",
 		Long: `Asks a node for its state, its service's, the consensus view and the last commit, when
-the certificates end, the platform and the versions. -o json prints them for scripts.`,
+the certificates end, the platform, the versions, and the nodes of the service: their
+roles, their zones ("zone" of their node data), and how far the backups are behind the
+primary, which it asks for that. -o json prints all this for scripts.`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := checkOutput(output); err != nil {
@@ -90,6 +108,9 @@ the certificates end, the platform and the versions. -o json prints them for scr
 				return err
 			}
 			status.URL = t.url
+			if err := status.askPrimary(c.Context(), &t); err != nil {
+				status.Notes = append(status.Notes, fmt.Sprintf("how far the backups are is not known: the primary could not be asked (%v)", err))
+			}
 			if output == outputJSON {
 				return printJSON(s, status)
 			}
@@ -111,10 +132,11 @@ func readStatus(ctx context.Context, c *client.Client, now time.Time) (*nodeStat
 	var self api.Node
 	var own api.SelfSigned
 	var nodes api.Nodes
+	var consensus consensusDetails
 	for path, into := range map[string]any{
 		"/node/state": &state, "/node/version": &version, "/node/network": &network, "/node/commit": &commit,
 		"/node/network/nodes/self": &self, "/node/self_signed_certificate": &own,
-		"/node/network/nodes": &nodes,
+		"/node/network/nodes": &nodes, "/node/consensus": &consensus,
 	} {
 		if err := c.Get(ctx, path, nil, into); err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
@@ -146,10 +168,78 @@ func readStatus(ctx context.Context, c *client.Client, now time.Time) (*nodeStat
 		return nil, err
 	}
 	for _, n := range nodes.Nodes {
-		out.Nodes = append(out.Nodes, serviceNode{ID: n.NodeID, Status: n.Status, Primary: n.Primary, Address: addressOf(n)})
+		out.Nodes = append(out.Nodes, serviceNode{
+			ID: n.NodeID, Status: n.Status, Primary: n.Primary, Role: roleOf(n, consensus.Details.Learners), Zone: gov.Zone(n.NodeData), Address: addressOf(n),
+		})
 	}
 	out.remark(now)
 	return out, nil
+}
+
+// consensusDetails is what is read of /node/consensus.
+type consensusDetails struct {
+	Details struct {
+		Configs  []consensusConfig `json:"configs"`
+		Learners map[string]uint64 `json:"learners"`
+		Acks     map[string]struct {
+			Seqno   uint64 `json:"seqno"`
+			HeardMS uint64 `json:"last_received_ms"`
+		} `json:"acks"`
+	} `json:"details"`
+}
+
+// consensusConfig names the nodes that governance has decided on.
+type consensusConfig struct {
+	Nodes map[string]struct{} `json:"nodes"`
+}
+
+func roleOf(n api.Node, learners map[string]uint64) string {
+	_, learns := learners[n.NodeID]
+	switch {
+	case n.Status != "Trusted":
+		return ""
+	case n.Primary:
+		return "primary"
+	case learns:
+		return "learner"
+	}
+	return "backup"
+}
+
+// askPrimary fills in how far the backups are.
+func (n *nodeStatus) askPrimary(ctx context.Context, t *target) error {
+	if len(n.Nodes) < 2 {
+		return nil
+	}
+	at := slices.IndexFunc(n.Nodes, func(other serviceNode) bool { return other.Primary })
+	if at < 0 {
+		return errors.New("none is known")
+	}
+	primary := *t
+	primary.url = "https://" + n.Nodes[at].Address
+	c, err := primary.connect()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	var consensus consensusDetails
+	var commit api.Commit
+	if err := c.Get(ctx, "/node/commit", nil, &commit); err != nil {
+		return err
+	}
+	if err := c.Get(ctx, "/node/consensus", nil, &consensus); err != nil {
+		return err
+	}
+	committed, err := writeset.ParseTxID(commit.TransactionID)
+	if err != nil {
+		return err
+	}
+	for i := range n.Nodes {
+		if ack, ok := consensus.Details.Acks[n.Nodes[i].ID]; ok {
+			n.Nodes[i].Lag = &nodeLag{Transactions: committed.Seqno - min(committed.Seqno, ack.Seqno), HeardMS: ack.HeardMS}
+		}
+	}
+	return nil
 }
 
 // platformOf is the format of the node's evidence, "" where it has none yet.
@@ -204,6 +294,15 @@ func (n *nodeStatus) remark(now time.Time) {
 	if n.Node.StopNotice {
 		note("the node's end is announced")
 	}
+	var zones []string
+	for _, other := range n.Nodes {
+		if other.Role == "primary" || other.Role == "backup" {
+			zones = append(zones, other.Zone)
+		}
+	}
+	if zone := gov.MajorityZone(zones); zone != "" {
+		note("without zone %s no majority of the votes would be left: spread the nodes over at least three zones", zone)
+	}
 	if n.Service.Status != "Open" {
 		note("the service is %s: applications are not served", n.Service.Status)
 	}
@@ -238,11 +337,18 @@ func (n *nodeStatus) print(s streams) {
 	line("version", "chancery %s, as %s", n.Version.Chancery, n.Version.CCF)
 	label := "nodes"
 	for _, other := range n.Nodes {
-		role := ""
-		if other.Primary {
-			role = ", primary"
+		text := other.ID + " " + other.Status
+		if other.Role != "" {
+			text += ", " + other.Role
 		}
-		line(label, "%s %s%s, %s", other.ID, other.Status, role, other.Address)
+		text += ", " + other.Address
+		if other.Zone != "" {
+			text += ", zone " + other.Zone
+		}
+		if other.Lag != nil {
+			text += fmt.Sprintf(", %d transactions behind %d ms ago", other.Lag.Transactions, other.Lag.HeardMS)
+		}
+		line(label, "%s", text)
 		label = ""
 	}
 	for _, note := range n.Notes {

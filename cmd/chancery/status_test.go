@@ -6,6 +6,26 @@ import (
 	"time"
 )
 
+// TestStatusZones: the loss of a zone must leave a majority of those that vote.
+func TestStatusZones(t *testing.T) {
+	for _, tt := range []struct {
+		nodes []serviceNode
+		want  bool
+	}{
+		{[]serviceNode{{Role: "primary", Zone: "a"}}, false},
+		{[]serviceNode{{Role: "primary", Zone: "a"}, {Role: "backup", Zone: "b"}, {Role: "backup", Zone: "c"}}, false},
+		{[]serviceNode{{Role: "primary", Zone: "a"}, {Role: "backup", Zone: "a"}, {Role: "backup", Zone: "c"}}, true},
+		{[]serviceNode{{Role: "primary", Zone: "a"}, {Role: "learner", Zone: "a"}, {Role: "backup", Zone: "b"}, {Role: "backup", Zone: "c"}}, false},
+		{[]serviceNode{{Role: "primary"}, {Role: "backup"}, {Role: "backup"}}, false},
+	} {
+		n := &nodeStatus{Nodes: tt.nodes, Service: statusService{Status: "Open", Expires: time.Now().AddDate(1, 0, 0)}, Node: statusNode{Expires: time.Now().AddDate(1, 0, 0)}}
+		n.remark(time.Now())
+		if got := len(n.Notes) == 1 && strings.HasPrefix(n.Notes[0], "without zone a no majority"); got != tt.want || len(n.Notes) > 1 {
+			t.Errorf("%+v: %q, want a note: %t", tt.nodes, n.Notes, tt.want)
+		}
+	}
+}
+
 // TestStatusNotes checks what an operator is told to look at.
 func TestStatusNotes(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)

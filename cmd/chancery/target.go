@@ -20,6 +20,7 @@ import (
 type target struct {
 	workspace, url, serviceCert string
 	urls                        []string // of all nodes that are known
+	others                      []string // nodes to turn to where that at url does not answer
 	cert, key                   string
 	role                        string // name of the identity taken from the workspace
 	policy                      string // what the nodes must attest to; "" asks for nothing
@@ -40,7 +41,7 @@ func (t *target) flags(c *cobra.Command) {
 // fill completes what was not given on the command line.
 func (t *target) fill() error {
 	w := supervise.Workspace(t.workspace)
-	t.urls = []string{t.url}
+	t.urls = append([]string{t.url}, t.others...)
 	if t.url == "" {
 		urls, err := w.URLs()
 		if errors.Is(err, fs.ErrNotExist) {

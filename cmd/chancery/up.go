@@ -26,6 +26,7 @@ it. Ctrl-C stops it; the next up on the same workspace resumes it with all its d
 
 Of several nodes, on 127.0.0.1, 127.0.0.2 and so on, one that dies is retired by
 governance and replaced by a fresh one, which joins and is trusted with member0's key.
+"chancery node" adds, removes and replaces nodes while it runs.
 
 It is for development: the platform is virtual and protects nothing from the host,
 and the node's keys lie in the workspace in the clear.`,
@@ -40,20 +41,18 @@ and the node's keys lie in the workspace in the clear.`,
 	c.Flags().StringVar(&workspace, "workspace", "workspace", "directory of the service's files")
 	c.Flags().IntVar(&o.Port, "port", 8000, "port on 127.0.0.1")
 	c.Flags().IntVar(&o.Nodes, "nodes", 1, "number of nodes: three survive the loss of one, five of two")
+	c.Flags().StringSliceVar(&o.Zones, "zones", nil, "labels of the zones in which the nodes stand, in turn (a,b,c)")
 	c.Flags().StringVar(&o.Metrics, "metrics", "", "host:port on which the node shows figures to Prometheus, at /metrics")
 	return c
 }
-
-// maxNodes bounds the processes that one machine is asked to carry.
-const maxNodes = 9
 
 // up runs the service. What o does not say yet is filled in.
 func up(ctx context.Context, s streams, app string, o supervise.Options) error {
 	if o.Port < 1 || o.Port > 65535 {
 		return usagef("--port %d is no port", o.Port)
 	}
-	if o.Nodes < 1 || o.Nodes > maxNodes {
-		return usagef("--nodes %d is not from 1 to %d", o.Nodes, maxNodes)
+	if o.Nodes < 1 || o.Nodes > supervise.MaxNodes {
+		return usagef("--nodes %d is not from 1 to %d", o.Nodes, supervise.MaxNodes)
 	}
 	if o.Metrics != "" {
 		if _, _, err := net.SplitHostPort(o.Metrics); err != nil {

@@ -44,6 +44,9 @@ func (w Workspace) makeKeys(now time.Time) error {
 // keyFile is the name of the file that Resume takes a node's keys from.
 const keyFile = "insecure_keys.json"
 
+// nodeDataFile holds the node's data, with its zone.
+const nodeDataFile = "node_data.json"
+
 // command is how a node begins: "Start", "Resume" with the highest view that any node
 // took part in, or "Join" with the address of a node.
 type command struct {
@@ -53,7 +56,7 @@ type command struct {
 }
 
 // writeConfig writes a node's configuration.
-func (w Workspace) writeConfig(h home, at place, c command, metrics string) error {
+func (w Workspace) writeConfig(h home, n *node, c command, metrics string) error {
 	if c.kind == "Start" { // nobody ever saw this service
 		if err := os.RemoveAll(string(h)); err != nil {
 			return fmt.Errorf("clearing a half-started node: %w", err)
@@ -73,7 +76,18 @@ func (w Workspace) writeConfig(h home, at place, c command, metrics string) erro
 	if err != nil {
 		return err
 	}
-	text, err := json.MarshalIndent(sandboxConfig(at, c, metrics, common), "", "  ")
+	config := sandboxConfig(n.at, c, metrics, common)
+	if n.zone != "" {
+		data, err := json.Marshal(object{"zone": n.zone})
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(h.file(nodeDataFile), data, 0o644); err != nil {
+			return fmt.Errorf("writing the node's data: %w", err)
+		}
+		config["node_data_json_file"] = nodeDataFile
+	}
+	text, err := json.MarshalIndent(config, "", "  ")
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"chancery/client"
+	"chancery/gov"
 	"chancery/internal/identity"
 	"chancery/raftfsm"
 	"chancery/server/api"
@@ -38,9 +39,10 @@ func (p place) host() string {
 
 // node is one node of the service, for as long as its place has a process.
 type node struct {
-	at place
-	p  *process
-	id string
+	at   place
+	zone string // "" has no label
+	p    *process
+	id   string
 }
 
 // supervisor runs the nodes of one service.
@@ -52,9 +54,14 @@ type supervisor struct {
 	first command
 	home  home // of the node that begins
 
-	died     chan *node // capacity: the number of nodes
+	died     chan *node // capacity: MaxNodes
 	replaced []time.Time
+
+	control *control // asks for changes; nil until the service is open
 }
+
+// MaxNodes bounds the processes that one machine is asked to carry.
+const MaxNodes = 9
 
 const (
 	// tooOften and within bound how often nodes are replaced: more would not help.
@@ -71,7 +78,7 @@ func newSupervisor(o Options) (*supervisor, error) {
 	if o.Say == nil {
 		o.Say = func(string) {}
 	}
-	s := &supervisor{o: o, w: o.Workspace, died: make(chan *node, o.Nodes)}
+	s := &supervisor{o: o, w: o.Workspace, died: make(chan *node, MaxNodes)}
 	if err := os.MkdirAll(string(s.w), 0o700); err != nil {
 		return nil, fmt.Errorf("the workspace can't be written (choose another with --workspace): %w", err)
 	}
@@ -86,11 +93,15 @@ func newSupervisor(o Options) (*supervisor, error) {
 			places = append(places, placeOf(k, o.Port))
 		}
 	}
-	if err := s.w.prepare(places); err != nil {
+	zones, err := s.w.zones(o.Zones, o.Port)
+	if err != nil {
 		return nil, err
 	}
 	for _, p := range places {
-		s.nodes = append(s.nodes, &node{at: p})
+		s.nodes = append(s.nodes, &node{at: p, zone: zones[p.bind]})
+	}
+	if err := s.w.prepare(s.nodes); err != nil {
+		return nil, err
 	}
 	return s, s.w.makeKeys(time.Now())
 }
@@ -157,7 +168,7 @@ func (s *supervisor) start(n *node, h home, c command) error {
 	if n != s.nodes[0] {
 		metrics = ""
 	}
-	if err := s.w.writeConfig(h, n.at, c, metrics); err != nil {
+	if err := s.w.writeConfig(h, n, c, metrics); err != nil {
 		return err
 	}
 	p, err := h.start(s.o.Chanceryd)
@@ -186,6 +197,9 @@ func (s *supervisor) begin(ctx context.Context) error {
 		return err
 	}
 	if err := s.retireOthers(ctx); err != nil {
+		return err
+	}
+	if err := s.label(ctx, first); err != nil {
 		return err
 	}
 	for _, n := range s.nodes[1:] {
@@ -232,21 +246,34 @@ func (h home) nodeID() (string, error) {
 	return identity.KeyID(cert.PublicKey)
 }
 
-// listed returns the nodes that the service knows, by status.
-func listed(ctx context.Context, c *client.Client) (map[string]string, error) {
+// listed returns the nodes that the service knows, by id.
+func listed(ctx context.Context, c *client.Client) (map[string]api.Node, error) {
 	var list api.Nodes
 	if err := c.Get(ctx, "/node/network/nodes", nil, &list); err != nil {
 		return nil, err
 	}
-	out := make(map[string]string, len(list.Nodes))
+	out := make(map[string]api.Node, len(list.Nodes))
 	for _, n := range list.Nodes {
-		out[n.NodeID] = n.Status
+		out[n.NodeID] = n
 	}
 	return out, nil
 }
 
-// retireOthers has the service forget the nodes that are not running here.
-func (s *supervisor) retireOthers(ctx context.Context) error {
+// label has the service know the zone of a node that was resumed and may have had another.
+func (s *supervisor) label(ctx context.Context, n *node) error {
+	if n.zone == "" {
+		return nil
+	}
+	return s.govern(ctx, func(known map[string]api.Node) []action {
+		if gov.Zone(known[n.id].NodeData) == n.zone {
+			return nil
+		}
+		return []action{{"set_node_data", object{"node_id": n.id, "node_data": object{"zone": n.zone}}}}
+	})
+}
+
+// govern proposes what a look at the service's nodes shows to be due.
+func (s *supervisor) govern(ctx context.Context, due func(known map[string]api.Node) []action) error {
 	c, err := s.service()
 	if err != nil {
 		return err
@@ -256,13 +283,7 @@ func (s *supervisor) retireOthers(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("asking for the service's nodes: %w", err)
 	}
-	var actions []action
-	for id, status := range known {
-		here := slices.ContainsFunc(s.nodes, func(n *node) bool { return n.id == id && n.p.running() })
-		if !here && status != "Retired" {
-			actions = append(actions, action{"remove_node", object{"node_id": id}})
-		}
-	}
+	actions := due(known)
 	if len(actions) == 0 {
 		return nil
 	}
@@ -271,6 +292,20 @@ func (s *supervisor) retireOthers(ctx context.Context) error {
 		return err
 	}
 	return propose(ctx, m, actions)
+}
+
+// retireOthers has the service forget the nodes that are not running here.
+func (s *supervisor) retireOthers(ctx context.Context) error {
+	return s.govern(ctx, func(known map[string]api.Node) []action {
+		var actions []action
+		for id, row := range known {
+			here := slices.ContainsFunc(s.nodes, func(n *node) bool { return n.id == id && n.p.running() })
+			if !here && row.Status != "Retired" {
+				actions = append(actions, action{"remove_node", object{"node_id": id}})
+			}
+		}
+		return actions
+	})
 }
 
 // add starts a fresh node in a place, has it trusted, and waits until it has its vote.
@@ -296,7 +331,7 @@ func (s *supervisor) add(ctx context.Context, n *node) error {
 			return err
 		}
 		known, err := listed(ctx, c)
-		if err == nil && known[n.id] == "" {
+		if err == nil && known[n.id].Status == "" {
 			err = errors.New("the node has not asked to join yet")
 		}
 		return err
@@ -349,7 +384,12 @@ func (s *supervisor) watch(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case r := <-s.control.requests:
+			r.answer <- s.change(ctx, r.Change)
 		case n := <-s.died:
+			if !slices.Contains(s.nodes, n) || n.p.running() {
+				continue // it was removed, or is replaced already
+			}
 			if len(s.nodes) == 1 {
 				return n.p.died()
 			}

@@ -25,6 +25,9 @@ type Options struct {
 	Port int
 	// Nodes is the number of nodes; 0 counts as 1.
 	Nodes int
+	// Zones are the labels of the zones in which the nodes stand, in turn: node k is in
+	// zone k modulo their number. Without any, nodes keep what the workspace remembers.
+	Zones []string
 	// Metrics is the host:port of the first node's Prometheus figures; "" shows none.
 	Metrics string
 	// App is deployed when the service is opened, and again when Redeploy is set; nil
@@ -55,6 +58,10 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	cancel()
+	if s.control, err = s.w.listen(); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.control.close()) }()
 	o.Opened(s.nodes[0].at.url())
 	return s.watch(ctx)
 }

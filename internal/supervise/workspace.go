@@ -27,6 +27,8 @@ type about struct {
 	URL     string `json:"url"` // of the first node
 	// URLs are those of all nodes, in a service of several.
 	URLs []string `json:"urls,omitempty"`
+	// Zones are the zones of places, host:port.
+	Zones map[string]string `json:"zones,omitempty"`
 }
 
 // Common returns the path of a file that all parties use: certificates and keys.
@@ -104,25 +106,61 @@ func (w Workspace) read() (about, error) {
 	return a, nil
 }
 
-// prepare checks that a service can live here, and makes the directories.
-func (w Workspace) prepare(places []place) error {
-	if _, err := w.read(); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+// zones returns the zone of each place: as they are named, in turn, or as the workspace
+// remembers them where none are.
+func (w Workspace) zones(named []string, port int) (map[string]string, error) {
+	a, err := w.read()
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
 	}
+	if len(named) == 0 {
+		return a.Zones, nil
+	}
+	out := map[string]string{}
+	for k := range MaxNodes {
+		out[placeOf(k, port).bind] = named[k%len(named)]
+	}
+	return out, nil
+}
+
+// prepare checks that a service can live here, and makes the directories.
+func (w Workspace) prepare(nodes []*node) error {
 	if err := os.MkdirAll(w.Common(""), 0o700); err != nil {
 		return fmt.Errorf("the workspace can't be written (choose another with --workspace): %w", err)
 	}
-	a := about{Version: layout, URL: places[0].url()}
-	for _, p := range places {
-		ln, err := net.Listen("tcp", p.bind)
-		if err != nil {
+	for _, n := range nodes {
+		if err := n.at.free(); err != nil {
 			return fmt.Errorf("port taken (choose another with --port, or stop what listens there): %w", err)
 		}
-		if err := ln.Close(); err != nil {
-			return err
+	}
+	return w.record(nodes)
+}
+
+// free says whether nobody listens at a place.
+func (p place) free() error {
+	ln, err := net.Listen("tcp", p.bind)
+	if err != nil {
+		return err
+	}
+	return ln.Close()
+}
+
+// record writes which nodes there are.
+func (w Workspace) record(nodes []*node) error {
+	a, err := w.read()
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	a.Version, a.URL, a.URLs = layout, nodes[0].at.url(), nil
+	if a.Zones == nil { // those of places that are empty stay
+		a.Zones = map[string]string{}
+	}
+	for _, n := range nodes {
+		if len(nodes) > 1 {
+			a.URLs = append(a.URLs, n.at.url())
 		}
-		if len(places) > 1 {
-			a.URLs = append(a.URLs, p.url())
+		if n.zone != "" {
+			a.Zones[n.at.bind] = n.zone
 		}
 	}
 	text, err := json.Marshal(a)
