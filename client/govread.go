@@ -52,6 +52,14 @@ type Recovery struct {
 	FullKeySubmitted bool   `json:"fullKeySubmitted"`
 }
 
+// RecoveryStatus is how far the members' part of a recovery has come.
+type RecoveryStatus struct {
+	ServiceStatus string   `json:"serviceStatus"`
+	LastTxID      string   `json:"lastTransactionId,omitempty"` // of the earlier life, while it is recovered
+	Threshold     int      `json:"recoveryThreshold"`
+	SubmittedBy   []string `json:"submittedBy"` // member ids
+}
+
 // MemberInfo is what the service knows of a member.
 type MemberInfo struct {
 	ID            string          `json:"memberId"`
@@ -125,6 +133,11 @@ func (c *Client) ProposalText(ctx context.Context, id string) ([]byte, error) {
 		return nil, err
 	}
 	return resp.Body, nil
+}
+
+// RecoveryStatus returns how far the members' part of a recovery has come.
+func (c *Client) RecoveryStatus(ctx context.Context) (*RecoveryStatus, error) {
+	return govDocument[RecoveryStatus](ctx, c, "/chancery/recovery")
 }
 
 // Members lists the members.

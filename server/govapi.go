@@ -123,6 +123,7 @@ func (s *Server) govRoutes() []*Route {
 	return []*Route{
 		simulate("/chancery/proposals:simulate", s.simulateNew),
 		simulate("/chancery/proposals/{proposalId}:simulate", s.simulateOpen),
+		get("/chancery/recovery", s.getRecovery),
 		get("/members/proposals", s.getProposals),
 		active("/members/proposals:create", cose.TypeProposal, s.postProposal),
 		get("/members/proposals/{proposalId}", s.getProposal),

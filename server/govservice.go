@@ -17,6 +17,18 @@ func (s *Server) postShare(_ context.Context, c *Call) (any, error) {
 	return gov.SubmitShare(c.Tx, c.govEffects(), c.signed(), c.Params.Get("memberId"))
 }
 
+// getRecovery says how far the members' part of a recovery has come.
+func (s *Server) getRecovery(_ context.Context, c *Call) (any, error) {
+	v, err := gov.RecoveryStatus(c.Tx)
+	if err != nil {
+		return nil, err
+	}
+	if last := s.node.Info().RecoveryTarget; last != nil {
+		v.LastTransactionID = TxID{View: s.node.Position().ViewOf(*last), Seqno: *last}.String()
+	}
+	return v, nil
+}
+
 func (s *Server) getServiceInfo(_ context.Context, c *Call) (any, error) {
 	return gov.ServiceInfo(c.Tx, s.node.Position().ViewOf)
 }

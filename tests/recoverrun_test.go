@@ -81,7 +81,7 @@ func TestRecoverRun(t *testing.T) {
 	c.says(c.out.text(), "alice votes yes")
 	c.interrupt()
 	c.serve(run...)
-	c.says(c.out.text(), "the earlier service's ledger ends at seqno", "bob votes yes", "End of recovery procedure initiated")
+	c.says(c.out.text(), "the earlier service's ledger ends at 2.", "bob votes yes", "End of recovery procedure initiated")
 	read := func() {
 		t.Helper()
 		c.sh("cp recovery/node/service_cert.pem .")

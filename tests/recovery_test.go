@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -172,7 +173,7 @@ func (c *consortium) recover(life int) {
 	c.says(c.sh(page[0]), "service Recovering, recovered ", "node PartOfPublicNetwork", "2 recovery share(s) are needed")
 	c.says(c.asks("/app/log/private?id=1"), "FrontendNotOpen")
 	c.says(c.sh(page[1]), "Accepted")
-	c.says(c.as("bob", "recover status"), "service WaitingForRecoveryShares")
+	c.says(c.as("bob", "recover status"), "service WaitingForRecoveryShares", "ends at "+strconv.Itoa(2*life)+".", "0 submitted, 2 missing", "(Participant): no share yet")
 	c.sh("bin/chancery recover share submit --enc-key keys/carol_enc_privk.pem" + c.flags("alice") + " && exit 1 || true")
 	c.says(c.sh("rm -f share.b64\n"+page[2]), "1/2 recovery shares successfully submitted", "End of recovery procedure initiated")
 	until(c.t, "the service is open", func() bool {

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -54,7 +55,11 @@ func recoverStatus(ctx context.Context, s streams, t *target) error {
 	}
 	fmt.Fprintf(s.out, "node %s\n", state.State)
 	if state.Target != nil {
-		fmt.Fprintf(s.out, "the earlier service's ledger ends at seqno %d", *state.Target)
+		r, err := service.RecoveryStatus(ctx)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(s.out, "the earlier service's ledger ends at %s", r.LastTxID)
 		if state.Recovered != nil && *state.Recovered > 0 {
 			fmt.Fprintf(s.out, "; private state read through %d", *state.Recovered)
 		}
@@ -77,8 +82,33 @@ func recoverStatus(ctx context.Context, s streams, t *target) error {
 		}
 		fmt.Fprintf(s.out, "the earlier service's key is %s\n", id)
 	}
-	if info.Configuration != nil {
-		fmt.Fprintf(s.out, "%d recovery share(s) are needed\n", info.Configuration.RecoveryThreshold)
+	return printShares(ctx, s, service)
+}
+
+// printShares says who has submitted a share, and how many are missing.
+func printShares(ctx context.Context, s streams, service *client.Client) error {
+	r, err := service.RecoveryStatus(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(s.out, "%d recovery share(s) are needed\n", r.Threshold)
+	if r.ServiceStatus != "WaitingForRecoveryShares" {
+		return nil
+	}
+	members, err := service.Members(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(s.out, "%d submitted, %d missing\n", len(r.SubmittedBy), max(r.Threshold-len(r.SubmittedBy), 0))
+	for _, m := range members {
+		if m.RecoveryRole == "NonParticipant" || m.Status != "Active" {
+			continue
+		}
+		has := "no share yet"
+		if slices.Contains(r.SubmittedBy, m.ID) {
+			has = "submitted"
+		}
+		fmt.Fprintf(s.out, "  member %s (%s): %s\n", m.ID, m.RecoveryRole, has)
 	}
 	return nil
 }

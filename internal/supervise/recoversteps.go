@@ -117,17 +117,11 @@ func (d *driver) open(ctx context.Context, info *client.ServiceInfo) error {
 }
 
 func (d *driver) propose(ctx context.Context, info *client.ServiceInfo) error {
-	var state api.State
-	if err := d.service.Get(ctx, "/node/state", nil, &state); err != nil {
+	r, err := d.service.RecoveryStatus(ctx)
+	if err != nil {
 		return err
 	}
-	var at api.Commit
-	if err := d.service.Get(ctx, "/node/commit", nil, &at); err != nil {
-		return err
-	}
-	if state.RecoveryTargetSeqno != nil {
-		d.say("the earlier service's ledger ends at seqno %d; the service goes on at %s. Compare with receipts in hand: what ends before one of them is an older copy", *state.RecoveryTargetSeqno, at.TransactionID)
-	}
+	d.say("the earlier service's ledger ends at %s. Compare with receipts in hand: what ends before one of them is an older copy", r.LastTxID)
 	previous, err := os.ReadFile(d.o.Previous)
 	if err != nil {
 		return err
