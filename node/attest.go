@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"time"
 
 	"chancery/attest"
 	"chancery/attest/platform"
@@ -30,12 +31,47 @@ type snpPlatform struct {
 
 // verifier judges evidence of nodes, this one's own included.
 func (n *Node) verifier() platform.Verifier {
-	return platform.Verifier{SNP: snp.Verifier{Roots: n.snp.roots, Now: n.opts.Now}, Production: n.cfg.Chancery.Production}
+	v := platform.Verifier{SNP: snp.Verifier{Roots: n.snp.roots, Now: n.opts.Now}, Production: n.cfg.Chancery.Production}
+	if r := n.cfg.Chancery.SNPRevocations; r != nil {
+		v.SNP.Revocations = snp.ListDir{FS: n.fs, Dir: r.Directory}
+	}
+	return v
+}
+
+// fetchRevocations brings the lists of revocations up to date. Those that are there serve
+// on where that fails.
+func (n *Node) fetchRevocations(ctx context.Context) {
+	r := n.cfg.Chancery.SNPRevocations
+	if r == nil || r.Server == "" {
+		return
+	}
+	if err := guest.FetchLists(ctx, r.Server, n.fs, r.Directory); err != nil && ctx.Err() == nil {
+		n.log.Warn("AMD's lists of revocations were not fetched, those that are there are used", "server", r.Server, "err", err)
+	}
+}
+
+// runRevocations fetches the lists again and again.
+func (n *Node) runRevocations(ctx context.Context) error {
+	r := n.cfg.Chancery.SNPRevocations
+	if r == nil {
+		return nil
+	}
+	tick := time.NewTicker(r.RefreshInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			n.fetchRevocations(ctx)
+		}
+	}
 }
 
 // attest makes the node's evidence and what governance will trust because of it, and seals
 // its recovery key to what it attests to.
 func (n *Node) attest(ctx context.Context) (gov.Attested, tables.QuoteInfo, error) {
+	n.fetchRevocations(ctx)
 	digest, err := identity.KeyDigest(n.keys.node.Public())
 	if err != nil {
 		return gov.Attested{}, tables.QuoteInfo{}, err

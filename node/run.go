@@ -282,6 +282,7 @@ func (n *Node) run(ctx context.Context) error {
 	g.Go(func() error { return n.runRecovery(gctx) })
 	g.Go(func() error { return n.runDecision(gctx) })
 	g.Go(func() error { return n.runRenewal(gctx) })
+	g.Go(func() error { return n.runRevocations(gctx) })
 	if n.opts.StopNotice != nil {
 		g.Go(func() error {
 			select {

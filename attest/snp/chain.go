@@ -109,25 +109,3 @@ func (c *chain) until() time.Time {
 	}
 	return end.UTC()
 }
-
-// revoked looks the intermediate certificate up in lists that the root signed. AMD
-// revokes no single chip: an older TCB version is what a policy refuses. It returns how
-// many lists are the root's.
-func (c *chain) revoked(lists []*x509.RevocationList, now time.Time) (int, error) {
-	n := 0
-	for _, list := range lists {
-		if list.CheckSignatureFrom(c.ark) != nil {
-			continue // another line's
-		}
-		if now.After(list.NextUpdate) {
-			return n, fmt.Errorf("%w: the list of AMD's revocations ended at %s; fetch a new one", ErrValidity, list.NextUpdate.UTC().Format(time.RFC3339))
-		}
-		n++
-		for _, entry := range list.RevokedCertificateEntries {
-			if entry.SerialNumber.Cmp(c.ask.SerialNumber) == 0 {
-				return n, fmt.Errorf("%w: since %s", ErrRevoked, entry.RevocationTime.UTC().Format(time.RFC3339))
-			}
-		}
-	}
-	return n, nil
-}

@@ -23,6 +23,8 @@ import (
 	"chancery/attest"
 	"chancery/attest/snp"
 	"chancery/attest/snp/snptest"
+	"chancery/internal/durable"
+	"chancery/internal/durable/memfs"
 )
 
 var key = [32]byte{1, 2, 3}
@@ -79,10 +81,20 @@ func TestRefused(t *testing.T) {
 			v.Now = func() time.Time { return time.Now().Add(-2 * hour) }
 		}, snp.ErrValidity},
 		{"ASK revoked", func(m *snptest.Machine, v *snp.Verifier) {
-			v.Revocations = []*x509.RevocationList{m.RevocationList(t, 2)}
+			v.Revocations = snp.Lists{m.RevocationList(t, 2)}
 		}, snp.ErrRevoked},
+		{"VCEK revoked", func(m *snptest.Machine, v *snp.Verifier) {
+			v.Revocations = snp.Lists{m.RevocationList(t, 7), m.ChipRevocationList(t, 0)}
+		}, snp.ErrRevoked},
+		{"list of another line", func(_ *snptest.Machine, v *snp.Verifier) {
+			v.Revocations = snp.Lists{snptest.Foreign(t, attest.Milan).RevocationList(t, 2)}
+		}, snp.ErrNoList},
+		{"no list", func(_ *snptest.Machine, v *snp.Verifier) { v.Revocations = snp.Lists{} }, snp.ErrNoList},
+		{"lists that do not read", func(_ *snptest.Machine, v *snp.Verifier) {
+			v.Revocations = snp.ListDir{FS: listDir(t, map[string]string{"Milan.crl": "?"}), Dir: "lists"}
+		}, snp.ErrNoList},
 		{"list out of date", func(m *snptest.Machine, v *snp.Verifier) {
-			v.Revocations = []*x509.RevocationList{m.RevocationList(t, 7)}
+			v.Revocations = snp.Lists{m.RevocationList(t, 7)}
 			v.Now = func() time.Time { return time.Now().Add(2 * hour) }
 		}, snp.ErrValidity},
 		{"signature algorithm", func(m *snptest.Machine, _ *snp.Verifier) { m.Report.SignatureAlgo = 0 }, snp.ErrSignature},
@@ -125,7 +137,7 @@ func TestRefused(t *testing.T) {
 func TestAccepted(t *testing.T) {
 	m := snptest.New(t, attest.Milan)
 	v := m.Verifier()
-	v.Revocations = []*x509.RevocationList{m.RevocationList(t, 7)}
+	v.Revocations = snp.Lists{m.RevocationList(t, 7)}
 	m.Report.PolicyFlags, m.Report.VMPL, m.Report.Version = 0x12, 3, 5
 	e := m.Evidence(t, key)
 	e.EndorsedTCB = strings.ToUpper(m.Report.ReportedTCB.String())
@@ -335,4 +347,44 @@ func FuzzVerify(f *testing.F) {
 			t.Error("another report verifies")
 		}
 	})
+}
+
+// listDir is a directory "lists" with files.
+func listDir(t *testing.T, files map[string]string) *memfs.FS {
+	t.Helper()
+	fs := memfs.New()
+	if err := fs.MkdirAll("lists", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range files {
+		if err := durable.WriteFileAtomic(fs, "lists/"+name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return fs
+}
+
+// TestListDir: lists of a directory are looked into, as they are at the moment.
+func TestListDir(t *testing.T) {
+	m := snptest.New(t, attest.Milan)
+	fs := listDir(t, map[string]string{
+		"Milan.crl": string(m.RevocationList(t, 7).Raw), "Genoa.crl": string(snptest.Foreign(t, attest.Genoa).RevocationList(t, 2).Raw), "note.txt": "?",
+	})
+	v := m.Verifier()
+	v.Revocations = snp.ListDir{FS: fs, Dir: "lists"}
+	e := m.Evidence(t, key)
+	if _, err := v.Verify(t.Context(), e); err != nil {
+		t.Error(err)
+	}
+	text := pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: m.RevocationList(t, 2).Raw})
+	if err := durable.WriteFileAtomic(fs, "lists/Milan.crl", text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := v.Verify(t.Context(), e); !errors.Is(err, snp.ErrRevoked) {
+		t.Errorf("after the list has changed: %v", err)
+	}
+	v.Revocations = snp.ListDir{FS: fs, Dir: "nowhere"}
+	if _, err := v.Verify(t.Context(), e); !errors.Is(err, snp.ErrNoList) {
+		t.Errorf("without a directory: %v", err)
+	}
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/ecdsa"
 	"crypto/sha512"
-	"crypto/x509"
 	"encoding/hex"
 	"fmt"
 	"math/big"
@@ -24,9 +23,9 @@ type Verifier struct {
 	// Roots are trusted in place of AMD's, where not nil. No configuration reaches it:
 	// it is for tests.
 	Roots Roots
-	// Revocations are AMD's lists (kdsintf.amd.com/vcek/v1/LINE/crl); those of other
-	// lines, and of nobody, are passed over.
-	Revocations []*x509.RevocationList
+	// Revocations are AMD's lists; nil asks for none. Those of other lines, and of nobody,
+	// are passed over.
+	Revocations Revocations
 	// Now tells the time; nil stands for the system's clock.
 	Now func() time.Time
 }
@@ -122,9 +121,9 @@ var checks = []struct {
 	{"revocation", func(x *examination) (string, error) {
 		n, err := x.chain.revoked(x.verifier.Revocations, x.now)
 		if n == 0 && err == nil {
-			return "not asked: no list of this line's revocations was given", nil
+			return "not asked: no list of revocations was given", nil
 		}
-		return "the ASK is not on AMD's list", err
+		return "neither ASK nor VCEK is on a list", err
 	}},
 	{"signature", func(x *examination) (string, error) {
 		return "by the VCEK, ECDSA P-384 with SHA-384", x.signature()

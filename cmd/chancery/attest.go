@@ -1,12 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
@@ -189,12 +187,16 @@ https://kdsintf.amd.com/vcek/v1/Milan/crl and its siblings.`,
 		Args:    between("FILE", 0, 1),
 		RunE: func(c *cobra.Command, args []string) error {
 			v := platform.Verifier{}
+			var revoked snp.Lists
 			for _, name := range lists {
 				list, err := readRevocations(name)
 				if err != nil {
 					return err
 				}
-				v.SNP.Revocations = append(v.SNP.Revocations, list)
+				revoked = append(revoked, list)
+			}
+			if revoked != nil {
+				v.SNP.Revocations = revoked
 			}
 			trust, err := readPolicy(policy)
 			if err != nil {
@@ -321,20 +323,13 @@ func readPolicy(name string) (attest.Policy, error) {
 }
 
 func readRevocations(name string) (*x509.RevocationList, error) {
-	der, err := os.ReadFile(name)
+	text, err := os.ReadFile(name)
 	if err != nil {
 		return nil, fileError(name, err)
 	}
-	if bytes.HasPrefix(der, []byte("-----")) {
-		block, _ := pem.Decode(der)
-		if block == nil {
-			return nil, usagef("%s is no list of revoked certificates", name)
-		}
-		der = block.Bytes
-	}
-	list, err := x509.ParseRevocationList(der)
+	list, err := snp.ParseList(text)
 	if err != nil {
-		return nil, usagef("%s is no list of revoked certificates: %w", name, err)
+		return nil, usagef("%s: %w", name, err)
 	}
 	return list, nil
 }

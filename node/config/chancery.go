@@ -17,6 +17,9 @@ type Chancery struct {
 	// Platform is what the node attests to: virtual, which proves nothing, or snp (AMD
 	// SEV-SNP). A node that is set to snp never falls back to virtual.
 	Platform Platform `json:"platform"`
+	// SNPRevocations are AMD's lists of revoked certificates, by which nodes on SEV-SNP are
+	// judged when they join; nil asks for none.
+	SNPRevocations *SNPRevocations `json:"snp_revocations"`
 	// Production refuses everything that is for development: the virtual platform, the
 	// command Resume, a key file, fsync "never".
 	Production bool `json:"production"`
@@ -44,6 +47,20 @@ type Chancery struct {
 	// Metrics serves Prometheus metrics on an address of its own; nil serves none.
 	Metrics *Metrics `json:"metrics"`
 }
+
+// SNPRevocations is where AMD's lists of revoked certificates are. A processor of whose
+// line there is none, or none that holds today, is refused.
+type SNPRevocations struct {
+	// Directory holds the lists, NAME.crl, DER or PEM. It is read at each join.
+	Directory string `json:"directory" config:"required"`
+	// Server is AMD's (kdsintf.amd.com), host or host:port, from which the lists are fetched
+	// into the directory; "" fetches none: somebody else keeps them up to date.
+	Server string `json:"server" config:"none"`
+	// RefreshInterval is the time between two fetches.
+	RefreshInterval time.Duration `json:"refresh_interval"`
+}
+
+func (s *SNPRevocations) setDefaults() { *s = SNPRevocations{RefreshInterval: 24 * time.Hour} }
 
 // Metrics is the Prometheus listener: plain HTTP without authentication, at /metrics. It
 // shows figures, endpoint templates and interface names, nothing of requests or data.

@@ -232,6 +232,9 @@ func (c *Chancery) validate(p *problems, command CommandType) {
 			p.add("chancery.metrics.bind_address", "%v", err)
 		}
 	}
+	if r := c.SNPRevocations; r != nil && r.RefreshInterval <= 0 {
+		p.add("chancery.snp_revocations.refresh_interval", "must be more than 0")
+	}
 	if c.JWTFetchTimeout <= 0 {
 		p.add("chancery.jwt_fetch_timeout", "must be more than 0")
 	}

@@ -18,6 +18,7 @@ import (
 	"chancery/attest"
 	"chancery/attest/snp"
 	"chancery/attest/snp/snptest"
+	"chancery/internal/durable/memfs"
 )
 
 var key = [32]byte{5}
@@ -197,5 +198,49 @@ func TestOpen(t *testing.T) {
 		t.Logf("this machine has SEV-SNP: %T", d)
 	} else if !strings.Contains(err.Error(), "no SEV-SNP guest") {
 		t.Error(err)
+	}
+}
+
+// TestFetchLists: lists come from the server, older ones do not take the place of newer.
+func TestFetchLists(t *testing.T) {
+	m := snptest.New(t, attest.Milan)
+	old, lists := m.RevocationList(t, 7).Raw, map[string][]byte{}
+	for _, line := range []string{"Milan", "Genoa", "Turin"} {
+		lists["/vcek/v1/"+line+"/crl"] = old
+	}
+	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if body, ok := lists[r.URL.Path]; ok {
+			_, _ = w.Write(body)
+			return
+		}
+		w.WriteHeader(http.StatusNotFound)
+	}))
+	defer s.Close()
+	fs := memfs.New()
+	v := m.Verifier()
+	v.Revocations = snp.ListDir{FS: fs, Dir: "lists"}
+	fetch := func() error { return FetchLists(t.Context(), s.Listener.Addr().String(), fs, "lists") }
+	if err := fetch(); err != nil {
+		t.Error(err)
+	}
+	e := m.Evidence(t, key)
+	if _, err := v.Verify(t.Context(), e); err != nil {
+		t.Error(err)
+	}
+	newer := m.LaterRevocationList(t, 2).Raw
+	lists["/vcek/v1/Milan/crl"] = newer
+	delete(lists, "/vcek/v1/Turin/crl")
+	lists["/vcek/v1/Genoa/crl"] = []byte("?")
+	if err := fetch(); err == nil || !strings.Contains(err.Error(), "Turin") || !strings.Contains(err.Error(), "Genoa") {
+		t.Errorf("two lists fail: %v", err)
+	}
+	lists["/vcek/v1/Milan/crl"] = old
+	_ = fetch()
+	if _, err := v.Verify(t.Context(), e); !errors.Is(err, snp.ErrRevoked) {
+		t.Errorf("after the newer list: %v", err)
+	}
+	s.Close()
+	if err := fetch(); err == nil {
+		t.Error("no server, and no error")
 	}
 }

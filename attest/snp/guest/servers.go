@@ -50,15 +50,12 @@ func fetch(ctx context.Context, servers []Server, r *snp.Report) (*Bundle, error
 	if err != nil {
 		return nil, err
 	}
-	f := fetcher{report: r, product: product, tcb: tcb, chip: r.ChipID[:]}
+	f, done := newFetcher()
+	defer done()
+	f.report, f.product, f.tcb, f.chip = r, product, tcb, r.ChipID[:]
 	if product == attest.Turin {
 		f.chip = f.chip[:8]
 	}
-	transport := &http.Transport{
-		TLSClientConfig: &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}, // see the package's comment
-	}
-	defer transport.CloseIdleConnections()
-	f.http = &http.Client{Transport: transport, Timeout: requestTimeout}
 	failed := []error{errors.New("no file, host or server has the endorsements of this chip (attestation.snp_endorsements_file, attestation.snp_endorsements_servers)")}
 	for _, s := range servers {
 		b, err := f.from(ctx, s)
@@ -68,6 +65,14 @@ func fetch(ctx context.Context, servers []Server, r *snp.Report) (*Bundle, error
 		failed = append(failed, fmt.Errorf("%s server %s: %w", s.Protocol, s.Address, err))
 	}
 	return nil, errors.Join(failed...)
+}
+
+// newFetcher returns a fetcher and what ends its connections.
+func newFetcher() (*fetcher, func()) {
+	transport := &http.Transport{
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}, // see the package's comment
+	}
+	return &fetcher{http: &http.Client{Transport: transport, Timeout: requestTimeout}}, transport.CloseIdleConnections
 }
 
 type fetcher struct {

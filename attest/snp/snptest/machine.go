@@ -49,14 +49,16 @@ type Machine struct {
 var _ attest.Issuer = (*Machine)(nil)
 
 // authority makes the keys of the root and the intermediate once for all machines.
-var authority = sync.OnceValues(func() (keys [2]*rsa.PrivateKey, err error) {
+var authority = sync.OnceValues(newAuthority)
+
+func newAuthority() (keys [2]*rsa.PrivateKey, err error) {
 	for i := range keys {
 		if keys[i], err = rsa.GenerateKey(rand.Reader, 2048); err != nil {
 			return keys, err
 		}
 	}
 	return keys, nil
-})
+}
 
 var processors = map[attest.Product]struct {
 	cpu attest.CPU
@@ -66,6 +68,18 @@ var processors = map[attest.Product]struct {
 	attest.Milan: {attest.CPU{Family: 0x19, Model: 0x01, Stepping: 1}, map[int]byte{1: 4, 2: 0, 3: 24, 8: 219}, 0xdb18000000000004},
 	attest.Genoa: {attest.CPU{Family: 0x19, Model: 0x11, Stepping: 1}, map[int]byte{1: 10, 2: 7, 3: 23, 8: 84}, 0x541700000000070a},
 	attest.Turin: {attest.CPU{Family: 0x1A, Model: 0x02, Stepping: 1}, map[int]byte{9: 1, 1: 2, 2: 3, 3: 4, 8: 81}, 0x5100000004030201},
+}
+
+// Foreign makes a machine under a root of its own.
+func Foreign(t testing.TB, p attest.Product) *Machine {
+	t.Helper()
+	m := New(t, p)
+	keys, err := newAuthority()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.root, m.intermediate = keys[0], keys[1]
+	return m
 }
 
 // New makes a machine of a line of processors whose reports verify.
@@ -202,14 +216,30 @@ func (m *Machine) Endorsements() ([]byte, error) {
 // the intermediate certificate is 2).
 func (m *Machine) RevocationList(t testing.TB, serial int64) *x509.RevocationList {
 	t.Helper()
-	now := time.Now()
-	ark := authorityCertificate("ARK-Test", 1)
-	ark.KeyUsage |= x509.KeyUsageCRLSign
-	ark.SubjectKeyId = []byte{1}
+	return revocationList(t, serial, authorityCertificate("ARK-Test", 1), m.root, time.Now().Add(-time.Hour))
+}
+
+// LaterRevocationList is a RevocationList of a later time.
+func (m *Machine) LaterRevocationList(t testing.TB, serial int64) *x509.RevocationList {
+	t.Helper()
+	return revocationList(t, serial, authorityCertificate("ARK-Test", 1), m.root, time.Now())
+}
+
+// ChipRevocationList returns the intermediate's list with the given serial number on it
+// (that of all chips' certificates is 0, as AMD's are).
+func (m *Machine) ChipRevocationList(t testing.TB, serial int64) *x509.RevocationList {
+	t.Helper()
+	return revocationList(t, serial, authorityCertificate("SEV-Test", 2), m.intermediate, time.Now().Add(-time.Hour))
+}
+
+func revocationList(t testing.TB, serial int64, by *x509.Certificate, key *rsa.PrivateKey, from time.Time) *x509.RevocationList {
+	t.Helper()
+	by.KeyUsage |= x509.KeyUsageCRLSign
+	by.SubjectKeyId = []byte{1}
 	der, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{
-		Number: big.NewInt(1), ThisUpdate: now.Add(-time.Hour), NextUpdate: now.Add(time.Hour), SignatureAlgorithm: x509.SHA384WithRSAPSS,
-		RevokedCertificateEntries: []x509.RevocationListEntry{{SerialNumber: big.NewInt(serial), RevocationTime: now}},
-	}, ark, m.root)
+		Number: big.NewInt(1), ThisUpdate: from, NextUpdate: time.Now().Add(time.Hour), SignatureAlgorithm: x509.SHA384WithRSAPSS,
+		RevokedCertificateEntries: []x509.RevocationListEntry{{SerialNumber: big.NewInt(serial), RevocationTime: from}},
+	}, by, key)
 	if err != nil {
 		t.Fatal(err)
 	}
