@@ -129,7 +129,7 @@ func (a *App) runIn(ctx context.Context, s *sandbox, bundle *linked, e *Endpoint
 	var result goja.Value
 	respond := func() error {
 		if resp, err = s.response(result); err == nil {
-			resp.ApplyWrites, resp.Claims = s.request.apply, s.request.claims
+			resp.ApplyWrites, resp.Claims, resp.Quiet = s.request.apply, s.request.claims, s.quiet
 		}
 		return err
 	}

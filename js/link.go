@@ -104,12 +104,16 @@ type linker struct {
 // namespace marks the modules of a bundle for esbuild.
 const namespace = "module"
 
+// entryPoint is what esbuild is told to begin with, in place of the entry's name: it looks
+// for files of such names, and reads patterns into them.
+const entryPoint = "entry"
+
 // link compiles the module of the identity entry. The returned error is an
 // *Exception whose reason names the module and the line.
 func link(entry string, load loader) (*linked, error) {
 	l := &linker{entry: entry, load: load, seen: make(map[string]bool)}
 	result := api.Build(api.BuildOptions{
-		EntryPoints:       []string{entry},
+		EntryPoints:       []string{entryPoint},
 		Bundle:            true,
 		Write:             false,
 		Outfile:           "/out.js",
@@ -157,7 +161,7 @@ func link(entry string, load loader) (*linked, error) {
 
 func (l *linker) setup(b api.PluginBuild) {
 	b.OnResolve(api.OnResolveOptions{Filter: ".*"}, func(a api.OnResolveArgs) (api.OnResolveResult, error) {
-		identity := a.Path
+		identity := l.entry
 		if a.Kind != api.ResolveEntryPoint {
 			identity = resolve(a.Importer, a.Path)
 		}

@@ -2,6 +2,7 @@ package js
 
 import (
 	"errors"
+	"os"
 	"strings"
 	"testing"
 )
@@ -139,5 +140,20 @@ export function f() {
 	want := "    at <anonymous> (test:1)\n    at g (test:2)\n    at f (test:4)\n|Mine: x|true|y|true|name"
 	if s := strings.Join(got, "|"); s != want {
 		t.Errorf("got  %q\nwant %q", s, want)
+	}
+}
+
+// TestModuleNamesAreNoFiles: what lies in the working directory, and what esbuild reads
+// into names, have no say in which module is meant.
+func TestModuleNamesAreNoFiles(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, name := range []string{"constitution", "x.js", "a*b.js", "entry", "-", "a?b", `C:\x`, " ", "x.css", "x.json", "tsconfig.json", "package.json"} {
+		if err := os.WriteFile(name, []byte("not JavaScript"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		m, err := Compile(name, "export function f() {}")
+		if err != nil || len(m.Exports()) != 1 {
+			t.Errorf("%q: %v", name, err)
+		}
 	}
 }

@@ -19,6 +19,9 @@ type Response struct {
 	ApplyWrites *bool
 	// Claims is the claims digest for the ledger entry; nil: none.
 	Claims *[32]byte
+	// Quiet: the application wants no line in the log about its execution
+	// (enableMetricsLogging).
+	Quiet bool
 }
 
 // The content types that bodies have when no header says otherwise.

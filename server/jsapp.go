@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"chancery/internal/nodelog"
 	"chancery/js"
@@ -139,9 +140,15 @@ func (s *Server) runJS(ctx context.Context, h *jsHost, c *Call, app *js.App, m j
 			return err
 		}
 	}
+	begun := time.Now()
 	res, err := app.Execute(ctx, m.Endpoint, req)
 	if err != nil {
 		return jsFailure(app, err)
+	}
+	if !res.Quiet && s.log.Enabled(ctx, slog.LevelDebug) {
+		// CCF's line, which it writes at level info.
+		s.log.DebugContext(ctx, fmt.Sprintf("JS execution complete: Method=%s, Path=%s, Status=%d, ExecMilliseconds=%d",
+			m.Endpoint.Method, "/app"+m.Endpoint.Path, res.Status, time.Since(begun).Milliseconds()), nodelog.TagKey, "js")
 	}
 	c.Response = Response{Status: res.Status, Header: res.Header, Body: res.Body}
 	if res.ApplyWrites != nil {

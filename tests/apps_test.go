@@ -1,6 +1,8 @@
 package tests
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -58,6 +60,16 @@ func TestAppsDoc(t *testing.T) {
 	edit("hello((", "hello(")
 	edit("Hello, ", "Good day, ")
 	until(t, "the change is served", func() bool { return ask() == `200 {"greeting":"Good day, ann","count":1}` })
+	edit("return { body: { greeting", `if (name === "bad") throw new Error("I am bad"); console.log("greeting", name); return { body: { greeting`)
+	until(t, "what is printed is shown", func() bool { ask(); return strings.Contains(s.out.text(), "info  greeting ann") })
+	bad := client.Request{Method: "GET", Path: "/app/hello/bad"}
+	var thrown *client.Error
+	if _, err := c.Do(t.Context(), bad); !errors.As(err, &thrown) || !strings.Contains(fmt.Sprint(thrown), "Exception thrown") {
+		t.Errorf("the endpoint throws: %v", err)
+	}
+	until(t, "what is thrown is shown", func() bool {
+		return strings.Contains(s.out.text(), "fail  Error: I am bad\n          at hello (/src/app.ts:13)")
+	})
 	if out := s.sh(blocks[3]); !strings.Contains(out, "Accepted") {
 		t.Errorf("deployed: %s", out)
 	}
@@ -90,6 +102,9 @@ func TestAppInit(t *testing.T) {
 		out := s.sh("bin/chancery app init --template " + template + " " + template + " && bin/chancery app test " + template + " && bin/chancery app build " + template + " -o " + template + ".json")
 		if !strings.Contains(out, "tests passed") {
 			t.Errorf("%s: %s", template, out)
+		}
+		if out := s.sh("cd " + template + " && ../bin/chancery app test && ../bin/chancery app test . && ../bin/chancery app build -o ../again.json && cmp ../again.json ../" + template + ".json"); strings.Count(out, "tests passed") != 2 {
+			t.Errorf("%s, from inside: %s", template, out)
 		}
 		checkTypes(t, filepath.Join(s.dir, template))
 	}

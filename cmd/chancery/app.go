@@ -10,6 +10,14 @@ import (
 	"chancery/internal/supervise"
 )
 
+// appDir is the directory that a command's argument names: the present one without.
+func appDir(args []string) string {
+	if len(args) == 0 {
+		return "."
+	}
+	return args[0]
+}
+
 func newApp(s streams) *cobra.Command {
 	return group("app", "Applications", newAppInit(s), newAppBuild(s), newAppTest(s), newAppDev(s), newAppDeploy(s), newAppReplay(s))
 }
@@ -17,13 +25,13 @@ func newApp(s streams) *cobra.Command {
 func newAppBuild(s streams) *cobra.Command {
 	var out string
 	c := &cobra.Command{
-		Use:   "build DIR",
-		Short: "Make the bundle of an application: DIR/app.json and DIR/src",
+		Use:   "build [DIR]",
+		Short: "Make the bundle of the application in DIR (here): its app.json and src",
 		Long: `Writes the bundle, {"metadata": ..., "modules": [...]}, as the governance action
 set_js_app takes it. TypeScript, and packages of node_modules, are linked in.`,
-		Args: exactly("DIR"),
+		Args: between("", 0, 1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			bundle, err := appbuild.Build(args[0])
+			bundle, err := appbuild.Build(appDir(args))
 			if err != nil {
 				return err
 			}
@@ -41,11 +49,11 @@ set_js_app takes it. TypeScript, and packages of node_modules, are linked in.`,
 func newAppDeploy(s streams) *cobra.Command {
 	var t target
 	return asMember(&t, &cobra.Command{
-		Use:   "deploy DIR",
+		Use:   "deploy [DIR]",
 		Short: "Build an application and propose it to the service (set_js_app)",
-		Args:  exactly("DIR"),
+		Args:  between("", 0, 1),
 		RunE: func(c *cobra.Command, args []string) error {
-			bundle, err := appbuild.Build(args[0])
+			bundle, err := appbuild.Build(appDir(args))
 			if err != nil {
 				return err
 			}

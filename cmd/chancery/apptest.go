@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -15,20 +16,20 @@ import (
 
 func newAppTest(s streams) *cobra.Command {
 	return &cobra.Command{
-		Use:   "test DIR",
+		Use:   "test [DIR]",
 		Short: "Run an application's tests in the service's engine, without a service",
 		Long: `Runs the tests of DIR/test/*.test.js and *.test.ts: exported functions whose names begin
 with "test", each over a fresh store in memory that holds the application alone. They ask
 it with chancery.call; types/test.d.ts says what else there is.
 
 There is no ledger: endpoints of mode historical are tried in a service (chancery app dev).`,
-		Args: exactly("DIR"),
+		Args: between("", 0, 1),
 		RunE: func(c *cobra.Command, args []string) error {
-			bundle, err := appbuild.Build(args[0])
+			bundle, err := appbuild.Build(appDir(args))
 			if err != nil {
 				return err
 			}
-			tests, err := appbuild.Tests(args[0])
+			tests, err := appbuild.Tests(appDir(args))
 			if err != nil {
 				return err
 			}
@@ -44,7 +45,7 @@ There is no ledger: endpoints of mode historical are tried in a service (chancer
 			case err != nil:
 				return err
 			case all == 0:
-				return fmt.Errorf("there is no test: no function test... in %s/test/*.test.js or *.test.ts", args[0])
+				return fmt.Errorf("there is no test: no function test... in %s", filepath.Join(appDir(args), "test", "*.test.js or *.test.ts"))
 			case failed > 0:
 				return fmt.Errorf("%d of %d tests failed", failed, all)
 			}
