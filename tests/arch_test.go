@@ -29,7 +29,7 @@ var levels = map[string]int{
 	"gov": 3, "internal/apptest": 3,
 	"server": 4, "client": 4, "internal/replay": 4,
 	"node": 5, "internal/supervise": 5, "internal/backup": 5, "internal/ledgertest": 2,
-	"node/daemon":   6,
+	"node/daemon": 6, "internal/backupjob": 6,
 	"cmd/chanceryd": 7, "cmd/chancery": 7, "samples/logging/native": 7, "samples/programmability": 7,
 	"tests": 8, "tests/bench": 8,
 }

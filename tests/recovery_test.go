@@ -173,6 +173,11 @@ func (c *consortium) recover(life int) {
 	c.says(c.sh(page[0]), "service Recovering, recovered ", "node PartOfPublicNetwork", "2 recovery share(s) are needed")
 	c.says(c.asks("/app/log/private?id=1"), "FrontendNotOpen")
 	c.says(c.sh(page[1]), "Accepted")
+	// Strangers, in numbers: each is sent away, and nothing is counted.
+	flood := c.curl("-o /dev/null -w '%{http_code}\\n' -d '{}' 'https://127.0.0.1:" + c.port + "/gov/recovery/members/" + strings.Repeat("0", 64) + ":recover?api-version=2024-07-01&n=[1-200]'")
+	if strings.Count(flood, "401\n") != 200 {
+		c.t.Errorf("200 submissions without a signature: %s", flood)
+	}
 	c.says(c.as("bob", "recover status"), "service WaitingForRecoveryShares", "ends at "+strconv.Itoa(2*life)+".", "0 submitted, 2 missing", "(Participant): no share yet")
 	c.sh("bin/chancery recover share submit --enc-key keys/carol_enc_privk.pem" + c.flags("alice") + " && exit 1 || true")
 	c.says(c.sh("rm -f share.b64\n"+page[2]), "1/2 recovery shares successfully submitted", "End of recovery procedure initiated")

@@ -8,12 +8,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"chancery/internal/backup"
+	"chancery/internal/backupjob"
 	"chancery/internal/durable"
 	"chancery/ledger"
 )
 
 func newBackup(s streams) *cobra.Command {
-	return group("backup", "Copies of the ledger elsewhere, and back", newBackupCreate(s), newBackupList(s), newBackupVerify(s), newBackupRestore(s))
+	return group("backup", "Copies of the ledger elsewhere, and back", newBackupCreate(s), newBackupList(s), newBackupVerify(s), newBackupRestore(s),
+		newBackupDrill(s), newBackupSchedule(s))
 }
 
 // storeFlags say how a store is reached.
@@ -180,7 +182,8 @@ func newBackupList(s streams) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "list STORE",
 		Short: "List the backups in a store",
-		Long: `Lists the backups, the newest first, by what their manifests say: verify reads the files.
+		Long: `Lists the backups, the newest first, by what their manifests say, and the last drill: verify
+reads the files.
 
 ` + storeArgument,
 		Args: exactly("STORE"),
@@ -200,14 +203,29 @@ func newBackupList(s streams) *cobra.Command {
 			for _, m := range all {
 				infos = append(infos, infoOf(m))
 			}
+			drill, err := backupjob.LastDrill(c.Context(), b)
+			if err != nil {
+				return err
+			}
 			if output == outputJSON {
-				return printJSON(s, infos)
+				return printJSON(s, struct {
+					Backups []backupInfo       `json:"backups"`
+					Drill   *backupjob.Drilled `json:"drill"`
+				}{infos, drill})
 			}
 			for _, i := range infos {
 				fmt.Fprintf(s.out, "%s  through %s, %d files, %d bytes, root %s\n", i.ID, i.Through, i.Files, i.Bytes, i.Root)
 			}
 			if len(infos) == 0 {
 				fmt.Fprintln(s.out, "no backups")
+			}
+			switch {
+			case drill == nil:
+				fmt.Fprintln(s.out, "note: no drill has shown that a backup can be restored: chancery backup drill")
+			case drill.OK:
+				fmt.Fprintf(s.out, "last drill %s: backup %s through %s was restored and recovered\n", drill.Begun.Format(time.RFC3339), drill.Backup, drill.Through)
+			default:
+				fmt.Fprintf(s.out, "note: the last drill, %s, failed: %s\n", drill.Begun.Format(time.RFC3339), drill.Error)
 			}
 			return nil
 		},

@@ -7,20 +7,51 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"chancery/internal/backup"
 	"chancery/internal/durable"
+	"chancery/internal/supervise"
 	"chancery/node/config"
 )
 
 // restoration is what backup restore was asked.
 type restoration struct {
-	store                   storeFlags
-	id, to, expect, service string
-	config, address, output string
+	point
+	service, config, address, output string
+	start                            bool
+	members                          []string
+	node                             string
+}
+
+// point says what of which backup is restored.
+type point struct {
+	store          storeFlags
+	id, to, expect string
+}
+
+func (p *point) flags(c *cobra.Command) {
+	p.store.flags(c)
+	f := c.Flags()
+	f.StringVar(&p.id, "backup", "", "the id of the backup (else the newest)")
+	f.StringVar(&p.to, "to", "", "the point: a transaction, or a time as of RFC 3339 (else all that there is)")
+	f.StringVar(&p.expect, "expect", "", "a transaction that the restored ledger must hold (from a receipt, say)")
+}
+
+// options are what was asked for, of an opened store.
+func (p *point) options(name string) (o backup.RestoreOptions, err error) {
+	o = backup.RestoreOptions{FS: durable.OS(), ID: p.id}
+	if o.Store, err = p.store.open(name); err != nil {
+		return o, usageError{err}
+	}
+	if o.To, o.At, err = parsePoint(p.to); err != nil {
+		return o, err
+	}
+	o.Expect, err = optionalTxID(p.expect)
+	return o, err
 }
 
 func newBackupRestore(s streams) *cobra.Command {
@@ -34,7 +65,7 @@ the service had then, and a configuration with which a node recovers the service
 
   cd DIR && chanceryd --config config.json
 
-Everything is checked on the way, from the first transaction on. Neither the backup nor a
+With --start, that is done at once: see recover run. Everything is checked on the way, from the first transaction on. Neither the backup nor a
 service that runs is touched. A time is judged by what the service's signatures say of when
 they were made: the clock of the node that signed, to the second.
 
@@ -45,14 +76,14 @@ Exit code 5: the backup does not hold, or is not what --expect or --service-cert
 		Args:    exactly("STORE", "DIR"),
 		RunE:    func(c *cobra.Command, args []string) error { return r.run(c.Context(), s, args[0], args[1]) },
 	}
-	r.store.flags(c)
+	r.flags(c)
 	f := c.Flags()
-	f.StringVar(&r.id, "backup", "", "the id of the backup (else the newest)")
-	f.StringVar(&r.to, "to", "", "the point: a transaction, or a time as of RFC 3339 (else all that there is)")
-	f.StringVar(&r.expect, "expect", "", "a transaction that the restored ledger must hold (from a receipt, say)")
 	f.StringVar(&r.service, "service-cert", "", "the certificate that the service must have had at that point, PEM")
 	f.StringVar(&r.config, "config", "", "a node's configuration, whose settings are kept but for its command and directories")
 	f.StringVar(&r.address, "address", "", "host:port on which the node is to serve (else what --config says, or "+defaultAddress+")")
+	f.BoolVar(&r.start, "start", false, "recover the service at once, on this machine, as recover run does, and run it until Ctrl-C")
+	f.StringArrayVar(&r.members, "member", nil, "with --start: a member's keys, by the beginning of the files' names; may be given several times")
+	f.StringVar(&r.node, "node", "", "with --start: node program with an application compiled in, in place of chanceryd")
 	outputFlag(c, &r.output)
 	return c
 }
@@ -64,21 +95,21 @@ func (r *restoration) run(ctx context.Context, s streams, name, dir string) erro
 	if err := checkOutput(r.output); err != nil {
 		return err
 	}
-	store, err := r.store.open(name)
-	if err != nil {
-		return usageError{err}
+	if !r.start && (r.members != nil || r.node != "") {
+		return usagef("--member and --node belong to --start")
+	}
+	if r.start && (r.output != outputText || r.config != "") {
+		return usagef("--start goes neither with --output nor with --config")
 	}
 	template, err := readNodeConfig(r.config)
 	if err != nil {
 		return err
 	}
-	o := backup.RestoreOptions{FS: durable.OS(), Store: store, ID: r.id, Dir: filepath.Clean(dir)}
-	if o.To, o.At, err = parsePoint(r.to); err != nil {
+	o, err := r.options(name)
+	if err != nil {
 		return err
 	}
-	if o.Expect, err = optionalTxID(r.expect); err != nil {
-		return err
-	}
+	o.Dir = filepath.Clean(dir)
 	if r.service != "" {
 		if o.Service, err = readCertificate(r.service); err != nil {
 			return err
@@ -94,7 +125,30 @@ func (r *restoration) run(ctx context.Context, s streams, name, dir string) erro
 	if err != nil {
 		return doubted(err)
 	}
-	return printRestored(s, r.output, o.Dir, done)
+	if err := printRestored(s, r.output, o.Dir, done); err != nil || !r.start {
+		return err
+	}
+	return r.recover(ctx, s, o.Dir)
+}
+
+// recover runs the service that was restored, beside the one that it is a copy of.
+func (r *restoration) recover(ctx context.Context, s streams, dir string) error {
+	address := r.address
+	if address == "" {
+		address = defaultAddress
+	}
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return usagef("--address %q is not host:port", address)
+	}
+	o := supervise.RecoverOptions{
+		Workspace: filepath.Join(dir, "service"), Chanceryd: r.node, Expect: r.expect,
+		Ledger: filepath.Join(dir, backup.RestoredLedger), Previous: filepath.Join(dir, backup.RestoredCert),
+	}
+	if o.Port, err = strconv.Atoi(port); err != nil {
+		return usagef("--address %q is not host:port", address)
+	}
+	return recoverRun(ctx, s, o, r.members)
 }
 
 func printRestored(s streams, output, dir string, r *backup.Restored) error {

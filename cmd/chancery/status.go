@@ -14,6 +14,7 @@ import (
 
 	"chancery/client"
 	"chancery/gov"
+	"chancery/internal/supervise"
 	"chancery/kv/writeset"
 	"chancery/server/api"
 )
@@ -35,7 +36,9 @@ type nodeStatus struct {
 	// Nodes are those of the service, by id.
 	Nodes   []serviceNode `json:"nodes"`
 	Version statusVersion `json:"version"`
-	Notes   []string      `json:"notes,omitempty"`
+	// Backups is the workspace's schedule of backups, and what became of it.
+	Backups *scheduleShown `json:"backups,omitempty"`
+	Notes   []string       `json:"notes,omitempty"`
 }
 
 type statusNode struct {
@@ -110,6 +113,9 @@ primary, which it asks for that. -o json prints all this for scripts.`,
 			status.URL = t.url
 			if err := status.askPrimary(c.Context(), &t); err != nil {
 				status.Notes = append(status.Notes, fmt.Sprintf("how far the backups are is not known: the primary could not be asked (%v)", err))
+			}
+			if err := status.addBackups(supervise.Workspace(t.workspace), time.Now()); err != nil {
+				return err
 			}
 			if output == outputJSON {
 				return printJSON(s, status)
@@ -311,6 +317,18 @@ func (n *nodeStatus) remark(now time.Time) {
 	}
 }
 
+// addBackups adds what the workspace knows of backups, where it is the service's.
+func (n *nodeStatus) addBackups(w supervise.Workspace, now time.Time) (err error) {
+	if urls, err := w.URLs(); err != nil || !slices.Contains(urls, n.URL) {
+		return nil // another service's, or none
+	}
+	if n.Backups, err = readScheduleShown(w, now); err != nil || n.Backups == nil {
+		return err
+	}
+	n.Notes = append(n.Notes, n.Backups.Warnings...)
+	return nil
+}
+
 // days words a duration, rounded down.
 func days(d time.Duration) string {
 	if d < 48*time.Hour {
@@ -350,6 +368,9 @@ func (n *nodeStatus) print(s streams) {
 		}
 		line(label, "%s", text)
 		label = ""
+	}
+	if n.Backups != nil && !n.Backups.State.Done.IsZero() {
+		line("backed up", "%s, through %s, to %s", n.Backups.State.Done.Format(time.RFC3339), n.Backups.State.Through, n.Backups.Schedule.Store)
 	}
 	for _, note := range n.Notes {
 		line("note", "%s", note)

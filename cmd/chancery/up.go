@@ -75,6 +75,7 @@ func up(ctx context.Context, s streams, app string, o supervise.Options) error {
 		}
 	}
 	o.Say = func(line string) { fmt.Fprintln(s.out, line) }
+	o.Beside = keepBackups(o)
 	return supervise.Run(ctx, o)
 }
 

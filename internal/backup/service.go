@@ -25,6 +25,10 @@ type Running struct {
 // pieceSize is how much one request asks for.
 const pieceSize = 4 << 20
 
+const newestSnapshot = "/node/snapshot"
+
+func chunkAt(seqno uint64) string { return "/node/ledger_chunk?since=" + strconv.FormatUint(seqno, 10) }
+
 // String implements Source.
 func (r *Running) String() string { return r.URL }
 
@@ -43,12 +47,12 @@ func (r *Running) Reaches(ctx context.Context) (uint64, error) {
 
 // Chunk implements Source.
 func (r *Running) Chunk(ctx context.Context, seqno uint64) (Offer, bool, error) {
-	return r.ask(ctx, "/node/ledger_chunk?since="+strconv.FormatUint(seqno, 10), api.HeaderChunkName, "LedgerChunkRead")
+	return r.ask(ctx, chunkAt(seqno), api.HeaderChunkName, "LedgerChunkRead")
 }
 
 // Snapshot implements Source. It knows of the newest alone.
 func (r *Running) Snapshot(ctx context.Context, through uint64) (Offer, bool, error) {
-	o, ok, err := r.ask(ctx, "/node/snapshot", api.HeaderSnapshotName, "SnapshotRead")
+	o, ok, err := r.ask(ctx, newestSnapshot, api.HeaderSnapshotName, "SnapshotRead")
 	if err != nil || !ok {
 		return o, false, err
 	}
@@ -97,13 +101,20 @@ func (r *Running) explain(ctx context.Context, path, feature string) error {
 
 // Copy implements Source.
 func (r *Running) Copy(ctx context.Context, o Offer, at int64, w io.Writer) error {
-	path, header := "/node/ledger_chunk/"+o.Name, api.HeaderChunkName
-	if _, ok := ledger.ParseSnapshotName(o.Name); ok {
-		path, header = "/node/snapshot/"+o.Name, api.HeaderSnapshotName
+	path, elsewhere, header := "/node/ledger_chunk/"+o.Name, "", api.HeaderChunkName
+	if first, _, ok := ledger.IsCommittedChunk(o.Name); ok {
+		elsewhere = chunkAt(first)
+	} else {
+		path, elsewhere, header = "/node/snapshot/"+o.Name, newestSnapshot, api.HeaderSnapshotName
 	}
 	for at < o.Size {
 		last := min(at+pieceSize, o.Size) - 1
-		resp, err := r.Client.Do(ctx, client.Request{Path: path, Header: http.Header{"Range": {fmt.Sprintf("bytes=%d-%d", at, last)}}})
+		piece := http.Header{"Range": {fmt.Sprintf("bytes=%d-%d", at, last)}}
+		resp, err := r.Client.Do(ctx, client.Request{Path: path, Header: piece})
+		var refused *client.Error
+		if errors.As(err, &refused) && refused.Status == http.StatusNotFound { // another node has it, and is led to
+			resp, err = r.Client.Do(ctx, client.Request{Path: elsewhere, Header: piece})
+		}
 		if err != nil {
 			return err
 		}

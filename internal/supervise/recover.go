@@ -28,6 +28,9 @@ type RecoverOptions struct {
 	Members   []MemberKeys
 	Opened    func(url, certificate string)
 	Say       func(line string)
+	// Waiting, if not nil, is told again and again, as often as it is looked, what the
+	// members whose keys are here can't do: others may, or never will.
+	Waiting func(line string)
 }
 
 // MemberKeys are the files with a member's keys, PEM.
@@ -103,6 +106,14 @@ func (r *recovering) say(format string, args ...any) {
 	if line := fmt.Sprintf(format, args...); line != r.said {
 		r.said = line
 		r.o.Say(line)
+	}
+}
+
+// wait says what keeps the recovery from going on.
+func (r *recovering) wait(format string, args ...any) {
+	r.say(format, args...)
+	if r.o.Waiting != nil {
+		r.o.Waiting(fmt.Sprintf(format, args...))
 	}
 }
 

@@ -56,7 +56,7 @@ func (d *driver) step(ctx context.Context) error {
 // sayFailure tells why a step failed. It is tried again: somebody may mend it.
 func (d *driver) sayFailure(ctx context.Context, err error) {
 	if err != nil && ctx.Err() == nil {
-		d.say("%v", err)
+		d.wait("%v", err)
 	}
 }
 
@@ -104,14 +104,14 @@ func (d *driver) open(ctx context.Context, info *client.ServiceInfo) error {
 	}
 	switch p.State {
 	case client.ProposalOpen:
-		d.say("waiting for the votes of other members on proposal %s, which opens the service: chancery gov vote %s yes --url %s --service-cert %s", d.proposal, d.proposal, d.at.url(), d.home.file("service_cert.pem"))
+		d.wait("waiting for the votes of other members on proposal %s, which opens the service: chancery gov vote %s yes --url %s --service-cert %s", d.proposal, d.proposal, d.at.url(), d.home.file("service_cert.pem"))
 	case client.ProposalAccepted:
 	default:
 		reason := ""
 		if p.Failure != nil {
 			reason = ": " + p.Failure.Reason
 		}
-		d.say("proposal %s, which opens the service, is %s%s; waiting for another one", d.proposal, p.State, reason)
+		d.wait("proposal %s, which opens the service, is %s%s; waiting for another one", d.proposal, p.State, reason)
 	}
 	return nil
 }
@@ -133,7 +133,7 @@ func (d *driver) propose(ctx context.Context, info *client.ServiceInfo) error {
 		return err
 	}
 	if len(d.o.Members) == 0 {
-		d.say("waiting for members to open the service at %s (no member's key was given): its certificate is %s", d.at.url(), d.home.file("service_cert.pem"))
+		d.wait("waiting for members to open the service at %s (no member's key was given): its certificate is %s", d.at.url(), d.home.file("service_cert.pem"))
 		return nil
 	}
 	m, err := d.member(d.o.Members[0])
@@ -174,7 +174,7 @@ func (d *driver) share(ctx context.Context, info *client.ServiceInfo) error {
 	if info.Configuration != nil {
 		need = info.Configuration.RecoveryThreshold
 	}
-	d.say("waiting for the shares of other members (%d are needed): chancery recover share submit --url %s --service-cert %s", need, d.at.url(), d.home.file("service_cert.pem"))
+	d.wait("waiting for the shares of other members (%d are needed): chancery recover share submit --url %s --service-cert %s", need, d.at.url(), d.home.file("service_cert.pem"))
 	return nil
 }
 

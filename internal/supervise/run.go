@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"chancery/client"
@@ -36,6 +37,9 @@ type Options struct {
 	Redeploy bool
 	// Opened is called once the service is open and serves, with all its nodes.
 	Opened func(url string)
+	// Beside runs beside the service from when it is open, until its context ends: before
+	// the nodes are stopped.
+	Beside func(ctx context.Context)
 	// Say is told what happens to the nodes of a service of several, a line at a time.
 	Say func(line string)
 }
@@ -63,6 +67,13 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 	defer func() { err = errors.Join(err, s.control.close()) }()
 	o.Opened(s.nodes[0].at.url())
+	if o.Beside != nil {
+		var beside sync.WaitGroup
+		ctx, stop := context.WithCancel(ctx)
+		beside.Go(func() { o.Beside(ctx) })
+		defer beside.Wait()
+		defer stop()
+	}
 	return s.watch(ctx)
 }
 

@@ -36,6 +36,9 @@ func (w Workspace) Common(name string) string {
 	return filepath.Join(string(w), "sandbox_common", name)
 }
 
+// File returns the path of a file of the workspace itself.
+func (w Workspace) File(name string) string { return filepath.Join(string(w), name) }
+
 // home is a node's working directory.
 type home string
 
@@ -79,7 +82,7 @@ func (w Workspace) Files() (ledger, keys string, err error) {
 	return h.file("ledger"), h.file(keyFile), nil
 }
 
-func (w Workspace) versionFile() string { return filepath.Join(string(w), "chancery.json") }
+func (w Workspace) versionFile() string { return w.File("chancery.json") }
 
 // URLs returns the addresses of the service's nodes, at least one. The error wraps
 // fs.ErrNotExist when there is no workspace.
