@@ -13,7 +13,6 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"chancery/attest/snp/guest"
 	"chancery/internal/durable"
 	"chancery/internal/nodelog"
 	"chancery/kv"
@@ -54,7 +53,9 @@ func open(ctx context.Context, cfg *config.Config, o Options) (_ *Node, err erro
 		led: make(chan struct{}), opened: make(chan struct{}),
 	}
 	if n.snp = o.snp; n.snp.open == nil {
-		n.snp.open, n.snp.openKeys = guest.Open, guest.OpenKeys
+		if n.snp, err = thisMachine(); err != nil {
+			return nil, err
+		}
 	}
 	n.log = nodelog.Context(o.Log, n.logged)
 	n.disk = newDisk(cfg.SlowIOLoggingThreshold, o.Now, n.log)

@@ -17,7 +17,12 @@ var builds = struct {
 }{built: map[string]error{}}
 
 // programs are the packages of programs that do not lie under cmd.
-var programs = map[string]string{"logging": "samples/logging/native", "programmability": "samples/programmability"}
+var programs = map[string]string{
+	"logging": "samples/logging/native", "programmability": "samples/programmability", onFakeSNP: "cmd/chanceryd",
+}
+
+// onFakeSNP is chanceryd as only tests build it: on a fake processor, and believing in it.
+const onFakeSNP = "chanceryd-fakesnp"
 
 // binary builds one of the programs once per test run and returns its path.
 // Under the race detector the program is built with it too.
@@ -41,6 +46,9 @@ func build(path, name string) error {
 	args := []string{"build", "-o", path}
 	if raceEnabled {
 		args = append(args, "-race")
+	}
+	if name == onFakeSNP {
+		args = append(args, "-tags=fakesnp")
 	}
 	dir, ok := programs[name]
 	if !ok {

@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"chancery/attest/snp/snptest"
 	"chancery/client"
 	"chancery/gov/constitution"
 	"chancery/internal/appbuild"
@@ -39,6 +40,8 @@ type network struct {
 	user    *identity.Participant
 	nodes   []*netNode
 	started int // so many processes, the dead ones too
+	// machine, where not nil, says on which fake processor a node runs.
+	machine func(n *netNode) *snptest.Machine
 }
 
 // netNode is one node of a network.
@@ -61,7 +64,13 @@ const rpc, own, away, n2n = "primary_rpc_interface", "own", "away", "node_to_nod
 // edited.
 func newNetwork(t *testing.T, n int, edits ...func(config map[string]any)) *network {
 	t.Helper()
-	w := &network{t: t, dir: t.TempDir(), edits: edits}
+	return (&network{t: t, dir: t.TempDir(), edits: edits}).begin(n)
+}
+
+// begin starts the service.
+func (w *network) begin(n int) *network {
+	t := w.t
+	t.Helper()
 	curve, err := identity.CurveByName("secp384r1")
 	must(t, err)
 	w.member, err = identity.NewParticipant("member0", curve, time.Now(), 90, true)
@@ -150,13 +159,10 @@ func (w *network) launch(n *netNode, config map[string]any) {
 	for _, edit := range w.edits {
 		edit(config)
 	}
-	text, err := json.MarshalIndent(config, "", " ")
-	must(w.t, err)
-	must(w.t, os.WriteFile(filepath.Join(n.dir, "config.json"), text, 0o644))
+	n.cmd = w.command(n, config)
 	out, err := os.Create(filepath.Join(n.dir, "out"))
 	must(w.t, err)
-	n.cmd = exec.Command(binary(w.t, "chanceryd"), "--config", "config.json")
-	n.cmd.Dir, n.cmd.Stdout, n.cmd.Stderr, n.cmd.Env = n.dir, out, out, []string{}
+	n.cmd.Stdout, n.cmd.Stderr = out, out
 	n.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	must(w.t, n.cmd.Start())
 	must(w.t, out.Close())
@@ -181,6 +187,22 @@ func (w *network) launch(n *netNode, config map[string]any) {
 		n.id, err = identity.KeyID(cert.PublicKey)
 		return err
 	})
+}
+
+// command writes a node's configuration, and is what runs it.
+func (w *network) command(n *netNode, config map[string]any) *exec.Cmd {
+	w.t.Helper()
+	program, env := "chanceryd", []string{}
+	if w.machine != nil {
+		program, env = onFakeSNP, []string{"CHANCERY_FAKE_SNP=machine.json"}
+		onMachine(w.t, n.dir, w.machine(n), config)
+	}
+	text, err := json.MarshalIndent(config, "", " ")
+	must(w.t, err)
+	must(w.t, os.WriteFile(filepath.Join(n.dir, "config.json"), text, 0o644))
+	cmd := exec.Command(binary(w.t, program), "--config", "config.json")
+	cmd.Dir, cmd.Env = n.dir, env
+	return cmd
 }
 
 func readCert(path string) (*x509.Certificate, error) {
