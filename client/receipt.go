@@ -2,10 +2,13 @@ package client
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"encoding/json"
 	"errors"
 	"fmt"
 
 	"chancery/ledger"
+	"chancery/server/api"
 )
 
 // Receipt fetches the receipt of a committed transaction and verifies it under the
@@ -31,19 +34,73 @@ func (c *Client) receipt(ctx context.Context, frontend string, id ledger.TxID, w
 	return r, nil
 }
 
-// COSEReceipt is Receipt for the COSE form. It returns the bytes too. Receipts of
-// transactions before a recovery are signed by the identity of that time and do
-// not verify under the present one alone: fetch those with COSEReceiptBytes.
+// COSEReceipt is Receipt for the COSE form. It returns the bytes too. A receipt of a
+// transaction before a recovery is signed by the identity of that time: it is verified with
+// the statements by which the present one vouches for that (Endorsements).
 func (c *Client) COSEReceipt(ctx context.Context, id ledger.TxID, want ...ledger.Expectation) (*ledger.COSEReceipt, []byte, error) {
 	data, err := c.COSEReceiptBytes(ctx, id)
 	if err != nil {
 		return nil, nil, err
 	}
-	r, err := ledger.VerifyCOSEReceipt(data, c.cfg.Service, append([]ledger.Expectation{ledger.ExpectTx(id)}, want...)...)
+	want = append([]ledger.Expectation{ledger.ExpectTx(id)}, want...)
+	r, err := ledger.VerifyCOSEReceipt(data, c.cfg.Service, want...)
+	if errors.Is(err, ledger.ErrWrongService) {
+		r, err = c.verifyEarlier(ctx, id, data, want)
+	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: COSE receipt of %v: %w", ErrUntrusted, id, err)
 	}
 	return r, data, nil
+}
+
+// verifyEarlier verifies a COSE receipt of an earlier life of the service.
+func (c *Client) verifyEarlier(ctx context.Context, id ledger.TxID, data []byte, want []ledger.Expectation) (*ledger.COSEReceipt, error) {
+	chain, err := c.Endorsements(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	present, ok := c.cfg.Service.PublicKey.(*ecdsa.PublicKey)
+	if !ok {
+		return nil, fmt.Errorf("the service's key is a %T", c.cfg.Service.PublicKey)
+	}
+	r, err := ledger.ParseCOSEReceipt(data)
+	if err != nil {
+		return nil, err
+	}
+	return r, r.VerifyWithEndorsements(present, chain, want...)
+}
+
+// Endorsements fetches the statements, newest first, by which the service's present
+// identity vouches for the one that signed a transaction; none for one of its own. They are
+// not verified: see ledger.EndorsedKey.
+func (c *Client) Endorsements(ctx context.Context, id ledger.TxID) ([]*ledger.IdentityEndorsement, error) {
+	data, err := c.EndorsementsBytes(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return ParseEndorsements(data)
+}
+
+// EndorsementsBytes is Endorsements as the node sends them, to be kept beside a receipt.
+func (c *Client) EndorsementsBytes(ctx context.Context, id ledger.TxID) ([]byte, error) {
+	return c.receiptBytes(ctx, "/node/service/endorsements", id)
+}
+
+// ParseEndorsements reads what EndorsementsBytes returns.
+func ParseEndorsements(data []byte) ([]*ledger.IdentityEndorsement, error) {
+	var body api.Endorsements
+	if err := json.Unmarshal(data, &body); err != nil {
+		return nil, fmt.Errorf("identity endorsements: %w", err)
+	}
+	var out []*ledger.IdentityEndorsement
+	for _, raw := range body.Endorsements {
+		e, err := ledger.ParseIdentityEndorsement(raw)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, e)
+	}
+	return out, nil
 }
 
 // ReceiptBytes fetches a receipt as the node sends it, without looking into it: to

@@ -239,8 +239,11 @@ func TestReceiptForms(t *testing.T) {
 			if name != "endorsed" {
 				return
 			}
-			if err := got.Verify(s.cert); !errors.Is(err, ErrNotEndorsed) {
+			if err := got.Verify(s.cert); err != nil {
 				t.Errorf("under the identity that is past: %v", err)
+			}
+			if err := got.Verify(newTestService(t).cert); !errors.Is(err, ErrNotEndorsed) {
+				t.Errorf("under another identity: %v", err)
 			}
 		})
 	}

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"math/big"
 	"math/bits"
+	"slices"
 	"time"
 
 	"chancery/ledger/merkle"
@@ -161,7 +162,8 @@ func (r *Receipt) checkNodeID(node *x509.Certificate) Check {
 }
 
 // checkChain walks from the node's certificate over the endorsements to the
-// service.
+// service. Where one of them is of the service's own key, the walk is at its end there: a
+// receipt that a later life issued verifies under the certificate of its time, too.
 func (r *Receipt) checkChain(node, service *x509.Certificate, at *time.Time) Check {
 	c := Check{Name: "node certificate"}
 	if service == nil {
@@ -181,6 +183,12 @@ func (r *Receipt) checkChain(node, service *x509.Certificate, at *time.Time) Che
 		}
 		chain = append(chain, cert)
 	}
+	reached := slices.IndexFunc(chain[1:], func(cert *x509.Certificate) bool {
+		return bytes.Equal(cert.RawSubjectPublicKeyInfo, service.RawSubjectPublicKeyInfo)
+	})
+	if reached >= 0 {
+		chain = chain[:1+reached]
+	}
 	chain = append(chain, service)
 	for i, child := range chain[:len(chain)-1] {
 		if err := issuedBy(child, chain[i+1]); err != nil {
@@ -192,7 +200,7 @@ func (r *Receipt) checkChain(node, service *x509.Certificate, at *time.Time) Che
 		return c
 	}
 	c.Detail = fmt.Sprintf("issued by the service %q", service.Subject.CommonName)
-	if n := len(r.Endorsements); n > 0 {
+	if n := len(chain) - 2; n > 0 {
 		c.Detail = fmt.Sprintf("issued by an earlier identity, which %q endorses (certificates between: %d)", service.Subject.CommonName, n)
 	}
 	return c

@@ -163,12 +163,12 @@ func (n *Node) RequestSignature() {
 }
 
 // Receipt returns the JSON receipt of a committed transaction.
-func (n *Node) Receipt(_ context.Context, id server.TxID) (*ledger.Receipt, error) {
+func (n *Node) Receipt(ctx context.Context, id server.TxID) (*ledger.Receipt, error) {
 	p, err := n.proof(id)
 	if err != nil {
 		return nil, err
 	}
-	return n.jsonReceipt(p)
+	return n.jsonReceipt(ctx, p)
 }
 
 // COSEReceipt returns the COSE receipt of a committed transaction.

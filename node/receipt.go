@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"fmt"
 
 	"chancery/gov/tables"
@@ -10,7 +11,7 @@ import (
 )
 
 // jsonReceipt builds CCF's JSON receipt from a proof.
-func (n *Node) jsonReceipt(p *raftfsm.Proof) (*ledger.Receipt, error) {
+func (n *Node) jsonReceipt(ctx context.Context, p *raftfsm.Proof) (*ledger.Receipt, error) {
 	if len(p.Signature.Sig) == 0 {
 		return nil, fmt.Errorf("receipt of %v: only the service signed its root: %w", p.Entry.ID, server.ErrNoReceipt)
 	}
@@ -25,7 +26,7 @@ func (n *Node) jsonReceipt(p *raftfsm.Proof) (*ledger.Receipt, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.Endorsements, err = n.endorsedFor(p.Entry.ID.Seqno)
+	r.Endorsements, err = n.endorsedFor(ctx, p.Entry.ID)
 	return r, err
 }
 

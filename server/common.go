@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"chancery/kv/writeset"
+	"chancery/ledger"
 	"chancery/server/api"
 )
 
@@ -150,6 +151,8 @@ func (s *Server) historicalError(c *Call, id TxID, err error) error {
 		if e := s.historical(c, id); e != nil {
 			return e
 		}
+	case errors.Is(err, ledger.ErrNotEndorsed):
+		return api.Errorf(http.StatusNotFound, api.ResourceNotFound, "Transaction %s is of an earlier life of the service, and what its identities state about one another does not reach back to it: its receipts verify under the service certificate of that time only (%s).", id, err)
 	}
 	s.log.Error("a committed transaction cannot be read", "tx", id.String(), "err", err)
 	return api.Errorf(http.StatusInternalServerError, api.TransactionPendingOrUnknown, "Transaction %s could not be looked up: %s", id, err)

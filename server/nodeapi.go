@@ -60,6 +60,7 @@ func (s *Server) nodeRoutes() []*Route {
 		get("/historical_cache", s.getHistoricalCache, true),
 		get("/jwt_keys/refresh/metrics", s.getRefreshMetrics, false),
 		get("/service/previous_identity", s.getPreviousIdentity, false),
+		{Frontend: NodeFrontend, Method: "GET", Path: "/service/endorsements", Mode: ReadOnly, Handler: s.getEndorsements, Hidden: true, Query: []QueryParam{{Name: "transaction_id", Required: true}}}, // /node/api is CCF's
 		get("/service/configuration", s.getServiceConfig, true),
 		get("/index/strategies", s.getStrategies, true),
 		empty("GET", "/ready/app", s.readyApp, http.StatusNoContent),

@@ -45,6 +45,16 @@ func TestRecovery(t *testing.T) {
 		second := c.log(10+life, "in a new life")
 		c.receipt(second, "second.json")
 		c.receipt(first, "again.json") // of the first life, endorsed by the present one
+		c.sh("bin/chancery receipt verify again.json --service-cert service_0.pem")
+		c.sh("bin/chancery receipt get " + first + " --cose -o again.cose" + c.flags("alice"))
+		for i, cert := range []string{"service_0.pem", "service_cert.pem"} {
+			out := c.sh("bin/chancery receipt verify again.cose --service-cert " + cert + " --tx " + first)
+			if n := strings.Count(out, "ok    service identity: "); n != i*life {
+				c.t.Errorf("under %s, %d identities in\n%s", cert, n, out)
+			}
+		}
+		c.says(c.sh("bin/chancery receipt verify again.cose --service-cert keys/user_cert.pem && exit 1 || test $? = 5"), "FAIL")
+		c.says(c.sh("bin/chancery receipt verify again.cose --service-cert service_cert.pem --endorsements /dev/null && exit 1 || test $? = 5"))
 		c.sh("bin/chancery receipt verify first.json --service-cert service_cert.pem && exit 1 || test $? = 5")
 		c.sh("bin/chancery receipt verify first.json --service-cert service_0.pem")
 		c.identities(life, first, second)

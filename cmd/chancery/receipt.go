@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"crypto/ecdsa"
 	"crypto/x509"
 	"encoding/hex"
 	"fmt"
@@ -8,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"chancery/client"
 	"chancery/internal/identity"
 	"chancery/ledger"
 )
@@ -21,8 +24,11 @@ func newReceiptGet(s streams) *cobra.Command {
 	var asCOSE bool
 	var out string
 	c := &cobra.Command{
-		Use:     "get TXID",
-		Short:   "Fetch the receipt of a transaction",
+		Use:   "get TXID",
+		Short: "Fetch the receipt of a transaction",
+		Long: `Fetches a receipt, as it is. With --cose and -o FILE, what the service states about its
+earlier identities goes to FILE.endorsements, for a transaction from before a recovery:
+verify takes it from there.`,
 		Example: "  chancery receipt get 2.15 > receipt.json",
 		Args:    exactly("TXID"),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -43,7 +49,10 @@ func newReceiptGet(s streams) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return writeOut(s, out, receipt)
+			if err := writeOut(s, out, receipt); err != nil || !asCOSE || out == "" {
+				return err
+			}
+			return keepEndorsements(c.Context(), service, id, out)
 		},
 	}
 	t.flags(c)
@@ -52,8 +61,25 @@ func newReceiptGet(s streams) *cobra.Command {
 	return c
 }
 
+// keepEndorsements writes beside a COSE receipt what leads from the service's present
+// identity to the one that signed it, where that is another.
+func keepEndorsements(ctx context.Context, service *client.Client, id ledger.TxID, receipt string) error {
+	data, err := service.EndorsementsBytes(ctx, id)
+	if err != nil {
+		return err
+	}
+	chain, err := client.ParseEndorsements(data)
+	if err != nil || len(chain) == 0 {
+		return err
+	}
+	return os.WriteFile(receipt+endorsementsSuffix, data, 0o644)
+}
+
+// endorsementsSuffix is what the name of a file with endorsements has behind the receipt's.
+const endorsementsSuffix = ".endorsements"
+
 func newReceiptVerify(s streams) *cobra.Command {
-	var service, tx, claims string
+	var service, tx, claims, endorsements string
 	c := &cobra.Command{
 		Use:   "verify FILE --service-cert PEM",
 		Short: "Check a receipt offline",
@@ -89,29 +115,76 @@ standard input.`,
 				}
 				want = append(want, ledger.ExpectClaims(digest))
 			}
-			return verifyReceipt(s, data, cert, want)
+			if endorsements == "" && args[0] != "-" {
+				if _, err := os.Stat(args[0] + endorsementsSuffix); err == nil {
+					endorsements = args[0] + endorsementsSuffix
+				}
+			}
+			return verifyReceipt(s, data, cert, endorsements, want)
 		},
 	}
 	c.Flags().StringVar(&service, "service-cert", "", "the service's certificate, PEM")
+	c.Flags().StringVar(&endorsements, "endorsements", "", "what the service states about its earlier identities, for a COSE receipt from before a recovery (FILE.endorsements where it is there)")
 	c.Flags().StringVar(&tx, "tx", "", "the transaction that it must be of")
 	c.Flags().StringVar(&claims, "claims", "", "the claims digest that it must carry, hex")
 	return c
 }
 
-// verifyReceipt checks a receipt of either form and prints the steps.
-func verifyReceipt(s streams, data []byte, service *x509.Certificate, want []ledger.Expectation) error {
+// verifyReceipt checks a receipt of either form and prints the steps. endorsements names a
+// file, or is "".
+func verifyReceipt(s streams, data []byte, service *x509.Certificate, endorsements string, want []ledger.Expectation) error {
 	if len(data) > 0 && data[0] != '{' {
 		r, err := ledger.ParseCOSEReceipt(data)
 		if err != nil {
 			return unverified{err}
 		}
-		return report(s, r.Explain(service.PublicKey, want...), r.Verify(service.PublicKey, want...))
+		key := service.PublicKey
+		if id, err := keyIDOf(service); endorsements != "" && err == nil && id != r.KeyID {
+			if key, err = endorsedKey(s, service, endorsements, r.TxID()); err != nil {
+				return unverified{err}
+			}
+		}
+		return report(s, r.Explain(key, want...), r.Verify(key, want...))
 	}
 	r, err := ledger.ParseReceipt(data)
 	if err != nil {
 		return unverified{err}
 	}
 	return report(s, r.Explain(service, want...), r.Verify(service, want...))
+}
+
+func keyIDOf(cert *x509.Certificate) (string, error) {
+	key, err := identity.CertificateKey(cert)
+	if err != nil {
+		return "", err
+	}
+	return identity.KeyID(key)
+}
+
+// endorsedKey is the key that signed a transaction of an earlier life, as the statements in
+// a file lead to it from the service's present key.
+func endorsedKey(s streams, service *x509.Certificate, file string, id ledger.TxID) (*ecdsa.PublicKey, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fileError(file, err)
+	}
+	chain, err := client.ParseEndorsements(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	present, err := identity.CertificateKey(service)
+	if err != nil {
+		return nil, err
+	}
+	key, err := ledger.EndorsedKey(present, chain, id)
+	if err != nil {
+		step(s, ledger.Check{Name: "service identities", Err: err})
+		return nil, err
+	}
+	for _, e := range chain {
+		step(s, ledger.Check{Name: "service identity", Detail: e.String()})
+	}
+	return key, nil
 }
 
 // report prints each step of a verification, and its outcome.

@@ -118,8 +118,8 @@ func TestProfiles(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			oldKey, old := newService(t, elliptic.P384())
-			endorsedPEM, err := EndorseService(old, serviceKey, service)
+			oldKey, _ := newService(t, elliptic.P384())
+			endorsedPEM, err := EndorseService(&oldKey.PublicKey, serviceKey, service)
 			endorsed := mustCert(t, endorsedPEM, err)
 
 			for _, c := range []struct {

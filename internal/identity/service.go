@@ -63,20 +63,16 @@ func EndorseNode(csr []byte, key *ecdsa.PrivateKey, service *x509.Certificate, v
 }
 
 // EndorseService returns a certificate, in PEM, by which the current service
-// vouches for the key of a previous one: the previous subject and key, signed by
-// the current key, CA, with the current certificate's validity. It is the
+// vouches for the key of a previous one, signed by the current key, CA, with the
+// current certificate's subject, which a recovery keeps, and validity. It is the
 // service_endorsements entry of a JSON receipt.
-func EndorseService(previous *x509.Certificate, key *ecdsa.PrivateKey, current *x509.Certificate) ([]byte, error) {
-	pub, err := CertificateKey(previous)
-	if err != nil {
-		return nil, fmt.Errorf("endorsing service: %w", err)
-	}
-	exts, err := extensions(true, pub, &key.PublicKey, nil)
+func EndorseService(previous *ecdsa.PublicKey, key *ecdsa.PrivateKey, current *x509.Certificate) ([]byte, error) {
+	exts, err := extensions(true, previous, &key.PublicKey, nil)
 	if err != nil {
 		return nil, fmt.Errorf("endorsing service: %w", err)
 	}
 	v := Validity{current.NotBefore, current.NotAfter}
-	der, err := issue(profile{previous.RawSubject, pub, current.RawSubject, key, v, exts})
+	der, err := issue(profile{current.RawSubject, previous, current.RawSubject, key, v, exts})
 	if err != nil {
 		return nil, fmt.Errorf("endorsing service: %w", err)
 	}
