@@ -6,6 +6,7 @@ require (
 	github.com/anishathalye/porcupine v1.3.1
 	github.com/cbergoon/merkletree v0.5.0
 	github.com/dop251/goja v0.0.0-20260917113740-793a2a65c13b
+	github.com/edgelesssys/ego v1.9.0
 	github.com/evanw/esbuild v0.28.2
 	github.com/fxamacker/cbor/v2 v2.10.0
 	github.com/gin-gonic/gin v1.12.0

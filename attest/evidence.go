@@ -9,7 +9,7 @@ import (
 // Format names a platform in nodes.info and in a join request.
 type Format string
 
-// The formats of CCF. SGX is known only so that it can be named in a refusal.
+// The formats of CCF.
 const (
 	FormatVirtual Format = "Insecure_Virtual"
 	FormatSNP     Format = "AMD_SEV_SNP_v1"

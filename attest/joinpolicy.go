@@ -37,8 +37,8 @@ func ParseJoinPolicy(text []byte) (*JoinPolicy, error) {
 	if err := json.Unmarshal(text, p); err != nil {
 		return nil, fmt.Errorf("a policy is JSON as /gov/service/join-policy answers: %w", err)
 	}
-	if len(p.SNP.HostData) == 0 && len(p.Virtual.HostData) == 0 {
-		return nil, fmt.Errorf("a policy is JSON as /gov/service/join-policy answers: this one trusts no host data, so no node")
+	if len(p.SNP.HostData) == 0 && len(p.Virtual.HostData) == 0 && len(p.SGX.Measurements) == 0 {
+		return nil, fmt.Errorf("a policy is JSON as /gov/service/join-policy answers: this one trusts no host data and no enclave, so no node")
 	}
 	return p, nil
 }
@@ -63,6 +63,8 @@ func (p *JoinPolicy) MeasurementTrusted(f Format, measurement string) (bool, err
 		return slices.Contains(p.Virtual.Measurements, measurement), nil
 	case FormatSNP:
 		return slices.Contains(p.SNP.Measurements, measurement), nil
+	case FormatSGX:
+		return slices.Contains(p.SGX.Measurements, measurement), nil
 	}
 	return false, nil
 }

@@ -72,7 +72,7 @@ func (c Claims) Judge(p Policy) []Finding {
 		trusted     func() (bool, error)
 		refusal     error
 	}{
-		{"host data", hex.EncodeToString(c.HostData[:]), true,
+		{"host data", hex.EncodeToString(c.HostData[:]), c.Format != FormatSGX, // which binds none
 			func() (bool, error) { return p.HostDataTrusted(c.Format, c.HostData) }, ErrHostData},
 		{"UVM endorsement", "", c.UVMError != nil,
 			func() (bool, error) { return false, nil }, fmt.Errorf("%w: %w", ErrUVM, c.UVMError)},

@@ -151,8 +151,11 @@ func (p joinPolicy) HostDataTrusted(f attest.Format, hostData [32]byte) (bool, e
 
 func (p joinPolicy) MeasurementTrusted(f attest.Format, measurement string) (bool, error) {
 	table := tables.SNPMeasurements
-	if f == attest.FormatVirtual {
+	switch f {
+	case attest.FormatVirtual:
 		table = tables.VirtualMeasurements
+	case attest.FormatSGX:
+		table = tables.CodeIDs
 	}
 	status, ok, err := table.Get(p.r, measurement)
 	return ok && status == tables.AllowedToJoin, err

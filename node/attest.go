@@ -12,6 +12,7 @@ import (
 
 	"chancery/attest"
 	"chancery/attest/platform"
+	"chancery/attest/sgx"
 	"chancery/attest/snp"
 	"chancery/attest/snp/guest"
 	"chancery/attest/virtual"
@@ -77,8 +78,11 @@ func (n *Node) attest(ctx context.Context) (gov.Attested, tables.QuoteInfo, erro
 		return gov.Attested{}, tables.QuoteInfo{}, err
 	}
 	evidence := n.attestVirtual
-	if n.cfg.Chancery.Platform == config.PlatformSNP {
+	switch n.cfg.Chancery.Platform {
+	case config.PlatformSNP:
 		evidence = n.attestSNP
+	case config.PlatformSGX:
+		evidence = n.attestSGX
 	}
 	trusted, e, err := evidence(ctx, digest)
 	if err != nil {
@@ -107,6 +111,22 @@ func (n *Node) attestVirtual(ctx context.Context, digest [32]byte) (gov.Attested
 	}
 	n.log.Info("the platform is virtual: it protects nothing from the host, and is for development only")
 	return gov.Attested{Measurement: []byte(virtual.Measurement), HostData: hex.EncodeToString(host[:])}, e, nil
+}
+
+func (n *Node) attestSGX(ctx context.Context, digest [32]byte) (gov.Attested, attest.Evidence, error) {
+	enclave, err := sgx.Open()
+	if err != nil {
+		return gov.Attested{}, attest.Evidence{}, fmt.Errorf("chancery.platform is sgx: %w", err)
+	}
+	e, err := enclave.Issue(ctx, digest)
+	if err != nil {
+		return gov.Attested{}, e, err
+	}
+	// A node whose evidence nobody would believe does not start.
+	if _, err := n.verifier().Verify(ctx, e); err != nil {
+		return gov.Attested{}, e, fmt.Errorf("this node's own evidence: %w", err)
+	}
+	return gov.Attested{Measurement: enclave.Measurement()}, e, nil
 }
 
 func (n *Node) attestSNP(ctx context.Context, digest [32]byte) (gov.Attested, attest.Evidence, error) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"chancery/attest"
+	"chancery/attest/sgx"
 	"chancery/attest/snp/guest"
 	"chancery/attest/virtual"
 	"chancery/gov"
@@ -28,13 +29,9 @@ func (n *Node) newSealing(trusted gov.Attested) (*sealing, error) {
 	if cfg == nil {
 		return nil, nil
 	}
-	sealer, err := n.newSealer()
+	sealer, tcb, err := n.newSealer(trusted)
 	if err != nil {
 		return nil, fmt.Errorf("sealing_recovery: %w", err)
-	}
-	tcb := noTCB
-	if trusted.TCB != nil && trusted.TCB.Hex != nil {
-		tcb = *trusted.TCB.Hex
 	}
 	key, err := gov.SealRecoveryKey(sealer, tcb)
 	if err != nil {
@@ -46,17 +43,30 @@ func (n *Node) newSealing(trusted gov.Attested) (*sealing, error) {
 // noTCB is the version of a platform that has none.
 const noTCB = "0000000000000000"
 
-func (n *Node) newSealer() (attest.Sealer, error) {
-	if n.cfg.Chancery.Platform == config.PlatformSNP {
+// newSealer returns the platform's sealer, and the version that it seals to now.
+func (n *Node) newSealer(trusted gov.Attested) (attest.Sealer, string, error) {
+	switch n.cfg.Chancery.Platform {
+	case config.PlatformSNP:
+		if trusted.TCB == nil || trusted.TCB.Hex == nil {
+			return nil, "", errors.New("the report names no TCB version")
+		}
 		device, err := n.snp.openKeys()
-		return guest.Sealer{Device: device}, err
+		return guest.Sealer{Device: device}, *trusted.TCB.Hex, err
+	case config.PlatformSGX:
+		enclave, err := sgx.Open()
+		if err != nil {
+			return nil, "", err
+		}
+		version, err := enclave.Version()
+		return enclave, version, err
 	}
 	host, err := virtual.BinaryDigest()
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	n.log.Info("INSECURE: the node's recovery key is sealed with a key that lies in the clear in chancery.sealing_key_file")
-	return virtual.NewSealer(n.fs, n.cfg.Chancery.SealingKeyFile, host)
+	sealer, err := virtual.NewSealer(n.fs, n.cfg.Chancery.SealingKeyFile, host)
+	return sealer, noTCB, err
 }
 
 // sealed is what the tables are to say of the node; nil where it keeps no recovery key.

@@ -262,7 +262,7 @@ func parseJoin(body []byte) (*joinBody, error) {
 }
 
 // sealedVersions are the words for the ways in which a recovery key is sealed.
-var sealedVersions = map[string]bool{attest.SealedSNP: true, attest.SealedVirtual: true}
+var sealedVersions = map[string]bool{attest.SealedSNP: true, attest.SealedSGX: true, attest.SealedVirtual: true}
 
 // readSealed reads a pair: the node's recovery key, and the name of its location.
 func (in *joinBody) readSealed(raw json.RawMessage) error {

@@ -24,7 +24,7 @@ var levels = map[string]int{
 	"internal/secmem": 0, "internal/nodelog": 0, "internal/version": 0, "internal/appbuild": 0, "internal/ccftest": 0, "internal/oidc": 0,
 	"server/api": 0, "gov/constitution": 0, "attest": 0, "node/config": 0, "samples": 0,
 	"kv": 1, "internal/identity": 1, "ledger": 1, "internal/durable/memfs": 1,
-	"attest/virtual": 1, "attest/snp": 1, "attest/uvm": 1,
+	"attest/virtual": 1, "attest/snp": 1, "attest/sgx": 1, "attest/uvm": 1,
 	"gov/tables": 2, "js": 2, "raftfsm": 2, "attest/platform": 2, "attest/snp/snptest": 2, "attest/snp/guest": 2,
 	"gov": 3, "internal/apptest": 3,
 	"server": 4, "client": 4, "internal/replay": 4,

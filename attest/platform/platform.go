@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"chancery/attest"
+	"chancery/attest/sgx"
 	"chancery/attest/snp"
 	"chancery/attest/uvm"
 	"chancery/attest/virtual"
@@ -42,6 +43,8 @@ func (v Verifier) Explain(e attest.Evidence) (attest.Claims, []attest.Finding) {
 			}
 		}
 		return claims, findings
+	case attest.FormatSGX:
+		return sgx.Verifier{}.Explain(e)
 	}
 	return attest.Claims{}, []attest.Finding{{Check: "format",
 		Err: fmt.Errorf("%w: evidence of format %.64q cannot be verified here", attest.ErrNotGenuine, e.Format)}}

@@ -212,7 +212,11 @@ func buildTime() (time.Time, bool) {
 
 // platform looks whether this machine is what the node is to attest to.
 func (d *doctor) platform() {
-	if d.cfg.Chancery.Platform != config.PlatformSNP {
+	switch d.cfg.Chancery.Platform {
+	case config.PlatformSGX:
+		d.note("platform", "build chanceryd with ego-go build -tags ego, and start it with ego run", "chancery.platform is sgx: only such a node can tell whether it is in an enclave")
+		return
+	case config.PlatformVirtual:
 		return
 	}
 	if _, err := guest.Open(); err != nil {

@@ -14,8 +14,9 @@ type Chancery struct {
 	// LedgerSignMode says which signatures the ledger carries: Dual, CoseAllowDualJoin or
 	// CoseOnly.
 	LedgerSignMode LedgerSignMode `json:"ledger_sign_mode"`
-	// Platform is what the node attests to: virtual, which proves nothing, or snp (AMD
-	// SEV-SNP). A node that is set to snp never falls back to virtual.
+	// Platform is what the node attests to: virtual, which proves nothing, snp (AMD SEV-SNP),
+	// or sgx (Intel SGX, in a program that is built and run with EGo). A node that is set to
+	// another one never falls back to virtual.
 	Platform Platform `json:"platform"`
 	// SNPRevocations are AMD's lists of revoked certificates, by which nodes on SEV-SNP are
 	// judged when they join; nil asks for none.

@@ -168,10 +168,11 @@ type Platform string
 const (
 	PlatformVirtual Platform = "virtual"
 	PlatformSNP     Platform = "snp"
+	PlatformSGX     Platform = "sgx"
 )
 
 // Enum lists the values.
-func (Platform) Enum() []string { return []string{"virtual", "snp"} }
+func (Platform) Enum() []string { return []string{"virtual", "snp", "sgx"} }
 
 // Fsync is which records are flushed.
 type Fsync string

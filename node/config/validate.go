@@ -244,10 +244,10 @@ func (c *Chancery) validate(p *problems, command CommandType) {
 	if command == CommandResume && c.KeyFile == "" {
 		p.add("chancery.key_file", "is missing: Resume takes the node's keys from it")
 	}
-	if c.Platform == PlatformSNP && c.KeyFile != "" {
+	if c.Platform != PlatformVirtual && c.KeyFile != "" {
 		p.add("chancery.key_file", "holds keys in the clear and is for the virtual platform alone")
 	}
-	if c.Platform == PlatformSNP && c.SealingKeyFile != "" {
+	if c.Platform != PlatformVirtual && c.SealingKeyFile != "" {
 		p.add("chancery.sealing_key_file", "holds a key in the clear and is for the virtual platform alone")
 	}
 	if !c.Production {
