@@ -22,17 +22,34 @@ func main() {
 	rows := flag.String("rows", "", "measure only the rows whose name matches this regular expression (and the empty handler)")
 	conns := flag.String("conns", "1,16,64,256", "numbers of connections")
 	empty := flag.String("empty", "", "serve the empty gin handler with the certificates of this directory (used by itself)")
+	backup := flag.Int64("backup", 1<<30, "bytes of the ledger that is backed up; 0 leaves these rows out")
+	alone := flag.Bool("only-backup", false, "measure nothing but backups")
 	flag.Parse()
 	var err error
-	if *empty != "" {
+	b := &bench{duration: *duration, rows: *rows, conns: *conns}
+	switch {
+	case *empty != "":
 		err = serveEmpty(*empty)
-	} else {
-		err = run(*chancery, *native, &bench{duration: *duration, rows: *rows, conns: *conns})
+	case *alone:
+		err = runBackup(*chancery, *backup, b)
+	default:
+		if err = run(*chancery, *native, b); err == nil {
+			err = runBackup(*chancery, *backup, b)
+		}
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
+}
+
+// runBackup measures backups, which need no server.
+func runBackup(chancery string, size int64, b *bench) (err error) {
+	if b.dir, err = os.MkdirTemp("", "chancery-bench-"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(b.dir)
+	return b.printBackup(chancery, size)
 }
 
 // run starts the servers, measures, and stops them.
