@@ -74,6 +74,9 @@ func (a *auditor) step(e *Entry, at int64, first bool) error {
 	if want := a.opts.Expect; want.Seqno == e.ID.Seqno && want != e.ID {
 		return a.violation(e, fmt.Errorf("%v stands where %v is expected: %w", e.ID, want, ErrUnexpected))
 	}
+	if leaf := a.opts.ExpectLeaf; leaf != nil && a.opts.Expect == e.ID && e.Leaf() != *leaf {
+		return a.violation(e, fmt.Errorf("%v is another transaction than the one that is expected: %w", e.ID, ErrUnexpected))
+	}
 	a.report.Last, a.flagged = e.ID, e.Flags&ForceChunkAfter != 0
 	a.report.Entries++
 	a.report.Types[e.Type]++

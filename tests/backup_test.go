@@ -3,6 +3,7 @@ package tests
 import (
 	"context"
 	"fmt"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +11,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/johannesboyne/gofakes3"
+	"github.com/johannesboyne/gofakes3/backend/s3mem"
 
 	"chancery/internal/durable"
 	"chancery/ledger"
@@ -30,6 +34,9 @@ func TestBackup(t *testing.T) {
 	says(t, s.sh(blocks[0]), "backup ", "files copied", "the ledger is backed up through", "the backup is good", "no drill has shown")
 	s.fill(c, 8, "as it became")
 	says(t, s.sh(blocks[0]), "backup ", "files copied", "of 2:")
+	s.sh("! grep -rq 'as it ' backups # which is private")
+	says(t, s.sh("bin/chancery receipt get "+resp.TxID.String()+" -o receipt.json && bin/chancery backup verify backups --expect receipt.json"), "the backup is good")
+	says(t, s.sh("bin/chancery backup verify backups --expect 9.9 2>&1 || test $? = 5"), "stands where 9.9 is expected")
 	says(t, s.sh("bin/chancery backup create elsewhere --ledger workspace/sandbox_0/ledger --snapshots workspace/sandbox_0/snapshots -o json"), `"new": true`)
 	s.sh("diff -r backups/ledger elsewhere/ledger; for f in backups/ledger/*; do cmp $f workspace/sandbox_0/ledger/${f##*/}; done")
 	before := s.sh("sha256sum $(find backups -type f) workspace/sandbox_0/ledger/*.committed")
@@ -59,6 +66,7 @@ func TestBackup(t *testing.T) {
 	s.sh("sha256sum -c <<'EOF'\n" + before + "EOF")
 	s.holds(c, map[int]string{1: "as it became", 8: "as it became"})
 	s.refusedDrills()
+	s.objectStore()
 
 	s.sh(strings.ReplaceAll(blocks[5], "127.0.0.1:9465", "127.0.0.1:"+freePort(t)))
 	until(t, "the schedule that came while the service runs is kept", func() bool {
@@ -66,6 +74,28 @@ func TestBackup(t *testing.T) {
 	})
 	if out := s.sh("bin/chancery status"); strings.Contains(out, "drill") || strings.Contains(out, "failed") || !strings.Contains(out, "backed up    ") {
 		t.Errorf("status, when all is well:\n%s", out)
+	}
+}
+
+// objectStore does with a bucket of an S3 server in this process what was done with a directory.
+func (s *sandbox) objectStore() {
+	s.t.Helper()
+	backend := s3mem.New()
+	must(s.t, backend.CreateBucket("bucket"))
+	server := httptest.NewServer(gofakes3.New(backend).Server())
+	defer server.Close()
+	const secret = "a-secret-key"
+	out := s.sh("export AWS_ACCESS_KEY_ID=an-id AWS_SECRET_ACCESS_KEY=" + secret + " AWS_ENDPOINT_URL=" + server.URL + `
+bin/chancery backup create s3://bucket/ledger --snapshot --keep 2
+bin/chancery backup verify s3://bucket/ledger --service-cert workspace/sandbox_common/service_cert.pem
+bin/chancery backup drill s3://bucket/ledger
+bin/chancery backup list s3://bucket/ledger
+bin/chancery backup restore s3://bucket/ledger fetched
+bin/chancery ledger verify fetched/ledger --service-cert workspace/sandbox_common/service_cert.pem
+AWS_ENDPOINT_URL=http://127.0.0.1:1 bin/chancery backup create s3://bucket/ledger --s3-timeout 1s 2>&1 && exit 1 || test $? = 1`)
+	says(s.t, out, "the backup is good", "the drill is good", "was restored and recovered", "fetched holds the ledger", "the ledger is good", "connection refused")
+	if strings.Contains(out, secret) {
+		s.t.Errorf("the secret key is shown:\n%s", out)
 	}
 }
 

@@ -256,9 +256,11 @@ file without a manifest be there. Exit code 5: it does not hold.
 				return usageError{err}
 			}
 			o := backup.VerifyOptions{FS: durable.OS(), Store: b, ID: id}
-			if o.Expect, err = optionalTxID(expect); err != nil {
+			x, err := parseExpect(expect)
+			if err != nil {
 				return err
 			}
+			o.Expect, o.ExpectLeaf = x.id, x.leaf
 			if service != "" {
 				if o.Service, err = readCertificate(service); err != nil {
 					return err
@@ -291,17 +293,9 @@ file without a manifest be there. Exit code 5: it does not hold.
 	store.flags(c)
 	c.Flags().StringVar(&id, "backup", "", "the id of the backup (else the newest)")
 	c.Flags().StringVar(&service, "service-cert", "", "the certificate of the service whose backup it must be, PEM")
-	c.Flags().StringVar(&expect, "expect", "", "a transaction that must be in the backup, signed (from a receipt, say)")
+	c.Flags().StringVar(&expect, "expect", "", expectUsage)
 	outputFlag(c, &output)
 	return c
-}
-
-// optionalTxID parses a TxID; the zero value for "".
-func optionalTxID(text string) (ledger.TxID, error) {
-	if text == "" {
-		return ledger.TxID{}, nil
-	}
-	return parseTxID(text)
 }
 
 // parsePoint parses what --to says: a TxID or a time.

@@ -15,6 +15,7 @@ import (
 	"chancery/internal/backup"
 	"chancery/internal/durable"
 	"chancery/internal/supervise"
+	"chancery/ledger"
 	"chancery/node/config"
 )
 
@@ -38,7 +39,7 @@ func (p *point) flags(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVar(&p.id, "backup", "", "the id of the backup (else the newest)")
 	f.StringVar(&p.to, "to", "", "the point: a transaction, or a time as of RFC 3339 (else all that there is)")
-	f.StringVar(&p.expect, "expect", "", "a transaction that the restored ledger must hold (from a receipt, say)")
+	f.StringVar(&p.expect, "expect", "", expectUsage)
 }
 
 // options are what was asked for, of an opened store.
@@ -50,7 +51,8 @@ func (p *point) options(name string) (o backup.RestoreOptions, err error) {
 	if o.To, o.At, err = parsePoint(p.to); err != nil {
 		return o, err
 	}
-	o.Expect, err = optionalTxID(p.expect)
+	x, err := parseExpect(p.expect)
+	o.Expect, o.ExpectLeaf = x.id, x.leaf
 	return o, err
 }
 
@@ -116,7 +118,7 @@ func (r *restoration) run(ctx context.Context, s streams, name, dir string) erro
 		}
 	}
 	o.Finish = func(dir string, done *backup.Restored) error {
-		return writeRecovery(ctx, dir, template, r.address, r.expect)
+		return writeRecovery(ctx, dir, template, r.address, o.Expect)
 	}
 	p := newProgress(s.err, "restoring")
 	o.Progress = p.at
@@ -128,11 +130,11 @@ func (r *restoration) run(ctx context.Context, s streams, name, dir string) erro
 	if err := printRestored(s, r.output, o.Dir, done); err != nil || !r.start {
 		return err
 	}
-	return r.recover(ctx, s, o.Dir)
+	return r.recover(ctx, s, o.Dir, o.Expect)
 }
 
 // recover runs the service that was restored, beside the one that it is a copy of.
-func (r *restoration) recover(ctx context.Context, s streams, dir string) error {
+func (r *restoration) recover(ctx context.Context, s streams, dir string, expect ledger.TxID) error {
 	address := r.address
 	if address == "" {
 		address = defaultAddress
@@ -142,8 +144,11 @@ func (r *restoration) recover(ctx context.Context, s streams, dir string) error 
 		return usagef("--address %q is not host:port", address)
 	}
 	o := supervise.RecoverOptions{
-		Workspace: filepath.Join(dir, "service"), Chanceryd: r.node, Expect: r.expect,
+		Workspace: filepath.Join(dir, "service"), Chanceryd: r.node,
 		Ledger: filepath.Join(dir, backup.RestoredLedger), Previous: filepath.Join(dir, backup.RestoredCert),
+	}
+	if !expect.IsZero() {
+		o.Expect = expect.String()
 	}
 	if o.Port, err = strconv.Atoi(port); err != nil {
 		return usagef("--address %q is not host:port", address)
@@ -216,7 +221,7 @@ func readNodeConfig(file string) (object, error) {
 }
 
 // writeRecovery writes the configuration of a node that recovers what lies in dir.
-func writeRecovery(ctx context.Context, dir string, c object, address, expect string) error {
+func writeRecovery(ctx context.Context, dir string, c object, address string, expect ledger.TxID) error {
 	c["command"] = object{
 		"type": "Recover", "service_certificate_file": "service_cert.pem",
 		"recover": object{"previous_service_identity_file": backup.RestoredCert},
@@ -229,12 +234,12 @@ func writeRecovery(ctx context.Context, dir string, c object, address, expect st
 	delete(snapshots, "read_only_directory")
 	snapshots["directory"] = backup.RestoredSnapshots
 	c["snapshots"] = snapshots
-	if expect != "" {
+	if !expect.IsZero() {
 		chancery, _ := c["chancery"].(object)
 		if chancery == nil {
 			chancery = object{}
 		}
-		chancery["recover_expect"] = expect
+		chancery["recover_expect"] = expect.String()
 		c["chancery"] = chancery
 	}
 	if address != "" {

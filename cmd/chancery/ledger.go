@@ -48,7 +48,7 @@ code is 5. With --checkpoint an audit goes on where the one before ended.`,
 	f.BoolVar(&a.opts.CommittedOnly, "committed", false, "look at chunks named .committed only")
 	f.Uint64Var(&a.opts.From, "from", 0, "do not check signatures before this seqno (those behind vouch for what is before)")
 	f.Uint64Var(&a.opts.To, "to", 0, "end with the first signature at this seqno or behind it")
-	f.StringVar(&a.expect, "expect", "", "a transaction that must be in the ledger, signed (from a receipt, say)")
+	f.StringVar(&a.expect, "expect", "", expectUsage)
 	f.StringVar(&a.secrets, "secrets", "", "file with ledger secrets, as for ledger show")
 	f.StringVar(&a.checkpoint, "checkpoint", "", "file with the state of an earlier audit, to go on from there; written anew when the ledger is good. Keep it where nobody else can write")
 	f.StringVar(&a.snapshots, "snapshots", "", "directory with snapshots, each of which must be what the ledger says of it")
@@ -89,11 +89,11 @@ func (a *audit) prepare() (err error) {
 	if a.opts.From != 0 && a.opts.To != 0 && a.opts.To < a.opts.From {
 		return usagef("--to lies before --from")
 	}
-	if a.expect != "" {
-		if a.opts.Expect, err = parseTxID(a.expect); err != nil {
-			return err
-		}
+	expect, err := parseExpect(a.expect)
+	if err != nil {
+		return err
 	}
+	a.opts.Expect, a.opts.ExpectLeaf = expect.id, expect.leaf
 	if a.service != "" {
 		if a.opts.Service, err = readCertificate(a.service); err != nil {
 			return err

@@ -64,6 +64,19 @@ func (f *fixture) chunk(signatures int) (ids []ledger.TxID) {
 	return ids
 }
 
+// leaf is that of a transaction in the ledger.
+func (f *fixture) leaf(id ledger.TxID) ledger.Digest {
+	f.t.Helper()
+	for e, err := range ledger.ReadEntries(durable.OS(), filepath.Join(f.dir, "ledger"), id.Seqno) {
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		return e.Leaf()
+	}
+	f.t.Fatalf("the ledger ends before %v", id)
+	return ledger.Digest{}
+}
+
 func (f *fixture) options() CreateOptions {
 	return CreateOptions{
 		FS: durable.OS(), Store: f.store, Service: f.ledger.Service, Now: func() time.Time { return f.clock },
@@ -220,6 +233,20 @@ func TestRestore(t *testing.T) {
 	}
 	if after := tree(t, filepath.Join(f.dir, "backups")); after != before {
 		t.Errorf("the backup changed:\n%s\n%s", before, after)
+	}
+	// A receipt says more than a TxID.
+	leaf, other := f.leaf(second[0]), f.leaf(second[1])
+	for name, c := range map[string]struct {
+		leaf *ledger.Digest
+		ok   bool
+	}{"its own leaf": {&leaf, true}, "another's": {&other, false}} {
+		o := RestoreOptions{FS: durable.OS(), Store: f.store, Dir: filepath.Join(t.TempDir(), "r"), Expect: second[0], ExpectLeaf: c.leaf}
+		if _, err := Restore(t.Context(), o); (err == nil) != c.ok || !c.ok && !errors.Is(err, ledger.ErrUnexpected) {
+			t.Errorf("restoring with %s: %v", name, err)
+		}
+		if _, err := Verify(t.Context(), VerifyOptions{FS: durable.OS(), Store: f.store, Expect: second[0], ExpectLeaf: c.leaf}); (err == nil) != c.ok {
+			t.Errorf("verifying with %s: %v", name, err)
+		}
 	}
 	// A directory that is in use stays as it is, and one that was begun is gone on with.
 	dir := filepath.Join(f.dir, "ledger")

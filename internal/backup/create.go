@@ -224,6 +224,10 @@ func (c *creator) repair(ctx context.Context) error {
 	return nil
 }
 
+// maxChunk bounds what a source can have written to the staging directory as a chunk:
+// positions in chunks are 32 bits wide.
+const maxChunk = 1 << 32
+
 // arrived is a file in the staging directory.
 type arrived struct {
 	offer Offer
@@ -322,6 +326,9 @@ func (c *creator) fetchFrom(ctx context.Context, next uint64, to chan<- arrived)
 // fetch copies a file into the staging directory. A beginning that an earlier call left
 // there is kept.
 func (c *creator) fetch(ctx context.Context, o Offer) (arrived, error) {
+	if _, _, chunk := ledger.IsCommittedChunk(o.Name); o.Size <= 0 || chunk && o.Size > maxChunk {
+		return arrived{}, fmt.Errorf("%v says that %s has %d bytes, which no chunk has (%w)", c.Source, o.Name, o.Size, ErrUnverified)
+	}
 	path := filepath.Join(c.Store.Staging(), o.Name)
 	sha, err := Fetch(ctx, c.FS, c.Source, o, path, c.Progress)
 	return arrived{offer: o, path: path, sha: sha}, err

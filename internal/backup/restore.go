@@ -29,8 +29,10 @@ type RestoreOptions struct {
 	// With neither it is the end of the backup.
 	To ledger.TxID
 	At time.Time
-	// Expect is a transaction that the restored ledger must hold.
-	Expect ledger.TxID
+	// Expect is a transaction that the restored ledger must hold, and ExpectLeaf its leaf, as
+	// a receipt gives it; nil accepts any.
+	Expect     ledger.TxID
+	ExpectLeaf *ledger.Digest
 	// Service is the identity that must be in force at the point; nil accepts what is there.
 	Service *x509.Certificate
 	// Finish is called before the directory gets its name, with where it is now: to put
@@ -249,16 +251,18 @@ func (r *restorer) bring(ctx context.Context, f File) error {
 // audit audits a chunk, and looks whether the point lies in it or at its end.
 func (r *restorer) audit(ctx context.Context, f File) error {
 	first, last, _ := f.chunk()
+	holds := func(id ledger.TxID) bool { return first <= id.Seqno && id.Seqno <= last }
 	o := ledger.VerifyOptions{Checkpoint: r.checkpoint, Signed: r.signed}
-	for _, id := range []ledger.TxID{r.To, r.Expect} {
-		if first <= id.Seqno && id.Seqno <= last {
-			o.Expect = id
-		}
+	if holds(r.Expect) {
+		o.Expect, o.ExpectLeaf = r.Expect, r.ExpectLeaf
 	}
-	if r.To.Seqno >= first && r.To.Seqno <= last && r.Expect.Seqno >= first && r.Expect.Seqno <= last && r.To != r.Expect {
-		// One pass asks for one transaction.
-		if _, err := auditChunk(ctx, r.FS, r.ledgerPath(f), r.ledgerPath(f), ledger.VerifyOptions{Checkpoint: r.checkpoint, Expect: r.To}); err != nil {
-			return err
+	if holds(r.To) && r.To != r.Expect {
+		if holds(r.Expect) { // one pass asks for one transaction
+			if _, err := auditChunk(ctx, r.FS, r.ledgerPath(f), r.Store.String()+"/"+f.Name, ledger.VerifyOptions{Checkpoint: r.checkpoint, Expect: r.To}); err != nil {
+				return err
+			}
+		} else {
+			o.Expect = r.To
 		}
 	}
 	at, err := auditChunk(ctx, r.FS, r.ledgerPath(f), r.Store.String()+"/"+f.Name, o)
