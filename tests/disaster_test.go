@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"chancery/gov/tables"
+	"chancery/internal/durable"
+	"chancery/internal/identity"
 	"chancery/kv/writeset"
 )
 
@@ -24,6 +26,7 @@ import (
 // was acknowledged as committed is there. Then the recovered service loses its node as well.
 func TestDisaster(t *testing.T) {
 	w := newNetwork(t, 3)
+	w.threeMembers()
 	h := &history{committed: map[int]writeset.TxID{}, executed: map[int]writeset.TxID{}}
 	for range 2 {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -54,8 +57,9 @@ func TestDisaster(t *testing.T) {
 			}
 		}
 		w.nodes = nil
-		w.recover(left)
+		w.recover(left, "member1", "member2")
 		h.check(w)
+		h.checkReceipts(w)
 	}
 }
 
@@ -143,12 +147,50 @@ func testJoinRecovery(t *testing.T, sleeps bool) {
 	}
 }
 
-// recover starts a node over another one's files, and takes the service to open.
-func (w *network) recover(dead *netNode) {
+// checkReceipts verifies, under the present certificate, a receipt of either form of each
+// record, whichever life of the service it is of.
+func (h *history) checkReceipts(w *network) {
+	w.t.Helper()
+	c := w.client()
+	defer c.Close()
+	for _, tx := range h.snapshot().committed {
+		if _, err := c.Receipt(w.t.Context(), tx); err != nil {
+			w.t.Fatal(err)
+		}
+		if _, _, err := c.COSEReceipt(w.t.Context(), tx); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
+// threeMembers gives the service two members beside member0; two of their shares recover it.
+func (w *network) threeMembers() {
+	w.t.Helper()
+	c := w.client()
+	defer c.Close()
+	curve, err := identity.CurveByName("secp384r1")
+	must(w.t, err)
+	for _, name := range []string{"member1", "member2"} {
+		m, err := identity.NewParticipant(name, curve, time.Now(), 90, true)
+		must(w.t, err)
+		must(w.t, m.Save(durable.OS(), w.dir, name))
+		pub, err := os.ReadFile(filepath.Join(w.dir, name+"_enc_pubk.pem"))
+		must(w.t, err)
+		w.propose(w.asMember(c), action{"set_member", map[string]any{"cert": string(m.Cert), "encryption_pub_key": string(pub)}})
+		w.cliAs(name, w.primary(), "gov", "activate")
+	}
+	w.propose(w.asMember(c), action{"set_recovery_threshold", map[string]any{"recovery_threshold": 2}})
+}
+
+// recover starts a node over another one's files, and takes the service to open with the
+// shares of some members.
+func (w *network) recover(dead *netNode, members ...string) {
 	w.t.Helper()
 	n := w.beginRecovery(dead)
 	w.cli(n, "gov", "open", "service_cert.pem", "--previous", "previous_cert.pem")
-	w.cli(n, "recover", "share", "submit", "--enc-key", "member0_enc_privk.pem")
+	for _, name := range members {
+		w.cliAs(name, n, "recover", "share", "submit", "--enc-key", name+"_enc_privk.pem")
+	}
 	w.recovered(n)
 }
 
@@ -185,16 +227,21 @@ func (w *network) startRecovery(dead *netNode, cert string) *netNode {
 // cli runs a command of chancery as member0 at a node; it must succeed.
 func (w *network) cli(n *netNode, args ...string) string {
 	w.t.Helper()
-	out, err := w.tryCLI(n, args...)
+	return w.cliAs("member0", n, args...)
+}
+
+func (w *network) cliAs(member string, n *netNode, args ...string) string {
+	w.t.Helper()
+	out, err := w.tryCLI(member, n, args...)
 	if err != nil {
 		w.t.Fatalf("chancery %s: %v\n%s", strings.Join(args[:2], " "), err, out)
 	}
 	return out
 }
 
-func (w *network) tryCLI(n *netNode, args ...string) (string, error) {
+func (w *network) tryCLI(member string, n *netNode, args ...string) (string, error) {
 	w.t.Helper()
-	args = append(args, "--url", "https://127.0.0.1:"+n.ports[rpc], "--service-cert", "service_cert.pem", "--cert", "member0_cert.pem", "--key", "member0_privk.pem")
+	args = append(args, "--url", "https://127.0.0.1:"+n.ports[rpc], "--service-cert", "service_cert.pem", "--cert", member+"_cert.pem", "--key", member+"_privk.pem")
 	cmd := exec.Command(binary(w.t, "chancery"), args...)
 	cmd.Dir = w.dir
 	out, err := cmd.CombinedOutput()

@@ -69,7 +69,7 @@ func (w *network) refusesUnsealing(left *netNode) {
 	key := filepath.Join(left.dir, "sealing.json")
 	must(w.t, os.Rename(key, key+".kept"))
 	n := w.beginRecovery(left)
-	out, err := w.tryCLI(n, "gov", "open", "service_cert.pem", "--previous", "previous_cert.pem")
+	out, err := w.tryCLI("member0", n, "gov", "open", "service_cert.pem", "--previous", "previous_cert.pem")
 	if err == nil || !strings.Contains(out, "Failed to unseal ledger secret for private recovery") {
 		w.t.Errorf("with another key: %v\n%s", err, out)
 	}
