@@ -32,14 +32,16 @@ func OpenKeys() (KeyDevice, error) {
 	return sevDevice{}, d.Close()
 }
 
-// DerivedKey asks as CCF does: the chip's key and the host data are always in it.
+// DerivedKey asks as CCF does, and for the guest's policy as well: the measurement does not
+// cover it, and the host reads the memory of a guest whose policy allows debugging. The
+// chip's key and the host data are always in it.
 func (sevDevice) DerivedKey(tcb uint64) (key [32]byte, err error) {
 	d, err := client.OpenDevice()
 	if err != nil {
 		return key, err
 	}
 	answer, err := client.GetDerivedKeyAcknowledgingItsLimitations(d, &client.SnpDerivedKeyReq{
-		UseVCEK: true, TCBVersion: tcb, GuestFieldSelect: client.GuestFieldSelect{Measurement: true, TCBVersion: true},
+		UseVCEK: true, TCBVersion: tcb, GuestFieldSelect: client.GuestFieldSelect{GuestPolicy: true, Measurement: true, TCBVersion: true},
 	})
 	if err == nil && answer.Status != 0 {
 		err = fmt.Errorf("status %#x", answer.Status)
