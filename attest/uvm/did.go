@@ -4,9 +4,11 @@ import (
 	"crypto"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"slices"
 	"strings"
@@ -73,7 +75,7 @@ func checkFingerprint(prefix string, authorities []*x509.Certificate) error {
 }
 
 var didPolicies = map[string]func(signer *x509.Certificate, args []string) error{
-	"eku": checkUsage, "subject": checkSubject, "san": checkName,
+	"eku": checkUsage, "subject": checkSubject, "san": checkName, "fulcio-issuer": checkFulcio,
 }
 
 // The extended key usages that Go names instead of numbering them.
@@ -153,6 +155,13 @@ func checkName(signer *x509.Certificate, args []string) error {
 		for _, u := range signer.URIs {
 			have = append(have, u.String())
 		}
+	case "ipaddress":
+		for _, ip := range signer.IPAddresses {
+			have = append(have, ip.String())
+		}
+		if ip := net.ParseIP(value); ip != nil {
+			value = ip.String() // an address may be written in several ways
+		}
 	default:
 		return fmt.Errorf("names of type %.32q are not known", args[0])
 	}
@@ -160,4 +169,25 @@ func checkName(signer *x509.Certificate, args []string) error {
 		return errors.New("the signer's certificate has no such name")
 	}
 	return nil
+}
+
+// fulcioIssuer is the extension in which Fulcio, an authority of Sigstore, names who told
+// it who the signer is.
+var fulcioIssuer = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 57264, 1, 1}
+
+// checkFulcio compares the extension with "https://" and the argument.
+func checkFulcio(signer *x509.Certificate, args []string) error {
+	if len(args) != 1 {
+		return errors.New("one issuer is wanted")
+	}
+	want, err := url.PathUnescape(args[0])
+	if err != nil {
+		return err
+	}
+	for _, e := range signer.Extensions {
+		if e.Id.Equal(fulcioIssuer) && string(e.Value) == "https://"+want {
+			return nil
+		}
+	}
+	return errors.New("the signer's certificate names no such issuer")
 }
