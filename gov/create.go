@@ -72,6 +72,9 @@ type UVMEndorsement struct{ DID, Feed, SVN string }
 // rows and every value are CCF's.
 func Create(tx tables.Writer, p CreateParams) error {
 	recovering := p.Genesis == nil
+	if err := p.Decision.count(tx); err != nil { // before its nodes are retired
+		return err
+	}
 	if err := createService(tx, p, recovering); err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"chancery/attest"
 	"chancery/gov/tables"
@@ -29,6 +30,8 @@ import (
 // A timeout goes on with what is there, at the danger that two nodes open.
 type Decision struct {
 	Expected []string // names of locations, this node's too
+
+	known atomic.Int64 // so many locations had the service when it was lost
 }
 
 // DecisionMessage is what one node tells another.
@@ -250,13 +253,15 @@ func (d *Decision) choose(tx *kv.Tx, late bool) error {
 	return tables.DecisionState.Put(tx, tables.DecisionVoting)
 }
 
-// open opens the service here, where a majority of the expected locations wants it, or
-// anybody at all when it is late. A node that nobody votes for has voted for a better one.
+// open opens the service here, where a majority wants it, or anybody at all when it is
+// late. A node that nobody votes for has voted for a better one. The majority is of the
+// expected locations, and of those that the service had when it was lost: who configures
+// one node can't make it a majority.
 func (d *Decision) open(tx *kv.Tx, fx Effects, late bool) error {
 	votes := len(tables.DecisionVotes.Keys(tx))
 	kind := tables.DecidedByQuorum
 	switch {
-	case votes > len(d.Expected)/2:
+	case votes > max(len(d.Expected), int(d.known.Load()))/2:
 	case late && votes > 0:
 		kind = tables.DecidedByFailover
 	default:
@@ -280,4 +285,27 @@ func (d *Decision) open(tx *kv.Tx, fx Effects, late bool) error {
 		return err
 	}
 	return openService(tx, fx, &previous, s.Cert)
+}
+
+// count takes the locations of the nodes that the service trusted when it was lost.
+func (d *Decision) count(r tables.Reader) error {
+	if d == nil {
+		return nil
+	}
+	names, err := tables.SealingNames.All(r)
+	if err != nil {
+		return err
+	}
+	known := 0
+	for _, name := range names {
+		n, ok, err := tables.NodesInfo.Get(r, name.Value)
+		if err != nil {
+			return err
+		}
+		if ok && n.Status == tables.NodeTrusted {
+			known++
+		}
+	}
+	d.known.Store(int64(known))
+	return nil
 }

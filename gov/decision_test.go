@@ -118,6 +118,25 @@ func TestDecision(t *testing.T) {
 		d.timeout()
 		d.is(tables.DecisionOpening, "a", tables.DecidedByFailover)
 	})
+	t.Run("a small majority", func(t *testing.T) {
+		d := newDecider(t, "a")
+		// Of the service that was lost, and what another one knows.
+		lost := newService(t, 1, "sandbox", 1)
+		lost.open()
+		for _, name := range []string{"a", "b", "c"} {
+			_, err := lost.run(func(tx *kv.Tx, _ *effects) error { return tables.SealingNames.Put(tx, name, lost.nodeID) })
+			must(t, err)
+		}
+		lost.decision = d.d
+		lost.lose()
+		d.service = lost
+		must(t, d.says("gossip", "a", "2.10"))
+		must(t, d.says("vote", "a", ""))
+		d.is(tables.DecisionVoting, "a", "")
+		d.timeout()
+		d.timeout()
+		d.is(tables.DecisionOpening, "a", tables.DecidedByFailover)
+	})
 	t.Run("nobody's choice", func(t *testing.T) {
 		d := newDecider(t, "a", "b")
 		must(t, d.says("gossip", "a", "2.10"))

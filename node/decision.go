@@ -25,9 +25,9 @@ import (
 // errDecided ends a node whose service is opened at another location; it is a clean end.
 var errDecided = errors.New("the service is opened at another location")
 
-// decision is the node's part in finding the location where a lost service goes on; nil
+// newDecision is the node's part in finding the location where a lost service goes on; nil
 // where it takes none.
-func (n *Node) decision() *gov.Decision {
+func (n *Node) newDecision() *gov.Decision {
 	cfg := n.decisionConfig()
 	if cfg == nil {
 		return nil
@@ -86,7 +86,6 @@ func (n *Node) runDecision(ctx context.Context) error {
 func (n *Node) runFailover(ctx context.Context, every time.Duration) error {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	d := n.decision()
 	for {
 		select {
 		case <-ctx.Done():
@@ -100,7 +99,7 @@ func (n *Node) runFailover(ctx context.Context, every time.Duration) error {
 		if !n.Position().Primary {
 			continue
 		}
-		err = n.transact(ctx, func(tx *kv.Tx) error { return d.Advance(tx, n.Effects(tx), true) })
+		err = n.transact(ctx, func(tx *kv.Tx) error { return n.decider.Advance(tx, n.Effects(tx), true) })
 		if err != nil && ctx.Err() == nil {
 			n.log.Warn("recovery-decision-protocol failed to advance state", "err", err)
 		}

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"chancery/gov"
 	"chancery/internal/durable"
 	"chancery/kv"
 	"chancery/kv/writeset"
@@ -68,6 +69,7 @@ type Node struct {
 	genesis *genesis
 	startup uint64
 
+	decider  *gov.Decision            // nil where the node takes no part in one
 	sealing  *sealing                 // nil where the node seals nothing
 	recovery atomic.Pointer[recovery] // of a service that is being recovered, or was by this node
 

@@ -57,6 +57,7 @@ func open(ctx context.Context, cfg *config.Config, o Options) (_ *Node, err erro
 			return nil, err
 		}
 	}
+	n.decider = n.newDecision()
 	n.log = nodelog.Context(o.Log, n.logged)
 	n.disk = newDisk(cfg.SlowIOLoggingThreshold, o.Now, n.log)
 	n.fs = durable.Watch(o.FS, o.Now, n.disk.done)
@@ -360,7 +361,7 @@ func (n *Node) serve(ctx context.Context, g *errgroup.Group) error {
 		NodeInterfaces:   interfaces,
 		PendingTimeout:   n.cfg.PendingNodeTimeout,
 		Verifier:         n.verifier(),
-		Decision:         n.decision(),
+		Decision:         n.decider,
 		SignMode:         string(n.cfg.Chancery.LedgerSignMode),
 	})
 	if err != nil {

@@ -125,7 +125,7 @@ func (n *Node) newGenesis(ctx context.Context, servicePEM, nodePEM string) (*gen
 	}
 	return &genesis{params: gov.CreateParams{
 		ServiceCert: servicePEM, ServiceData: serviceData, NodeID: n.keys.id, Node: row, NodeCert: nodePEM, Trusted: trusted, Sealed: n.sealing.sealed(),
-		Decision: n.decision(),
+		Decision: n.decider,
 	}}, nil
 }
 
