@@ -12,10 +12,14 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"chancery/internal/durable"
 	"chancery/internal/ledgertest"
 	"chancery/ledger"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // fixture is a ledger in a directory, and a directory for its backups.
 type fixture struct {

@@ -129,12 +129,19 @@ func (r *Running) Copy(ctx context.Context, o Offer, at int64, w io.Writer) erro
 	return nil
 }
 
-// snapshotPoll is how often Snapshotted asks.
-const snapshotPoll = 200 * time.Millisecond
+const (
+	// snapshotPoll is how often Snapshotted asks, and snapshotWithin for how long.
+	snapshotPoll   = 200 * time.Millisecond
+	snapshotWithin = 2 * time.Minute
+)
+
+var errNoSnapshot = fmt.Errorf("the service has taken no snapshot within %v; look at its log, or make the backup without one: it then ends with the last closed chunk", snapshotWithin)
 
 // Snapshotted asks the service for a snapshot, with which a chunk ends, so that a backup
 // reaches what was committed when it was called. It returns when the snapshot is there.
 func (r *Running) Snapshotted(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, snapshotWithin, errNoSnapshot)
+	defer cancel()
 	at, err := r.Reaches(ctx)
 	if err != nil {
 		return err
