@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,6 +31,8 @@ type cluster struct {
 	t     *testing.T
 	one   *service // keys and signer of all
 	nodes map[string]*replica
+
+	doomed atomic.Value // string: the node that may halt
 }
 
 // replica is one node of a cluster.
@@ -86,9 +89,13 @@ func (c *cluster) add(id string, first bool, edit ...func(*raftfsm.Config)) *rep
 		Sign: c.one.sign, Transport: n.transport, Address: raft.ServerAddress(id), ElectionTimeout: 200 * time.Millisecond,
 		SignatureInterval: 1000, SignatureDelay: time.Hour, ChunkSize: 8 << 10, Now: time.Now,
 		NextSecret: func(raftfsm.TxID, writeset.WriteSet) (*ledger.Secret, error) { return nil, nil },
-		Halt:       func(err error) { c.t.Errorf("%s halted: %v", id, err) },
-		Reached:    c.reached,
-		Log:        c.log(id),
+		Halt: func(err error) {
+			if c.doomed.Load() != id {
+				c.t.Errorf("%s halted: %v", id, err)
+			}
+		},
+		Reached: c.reached,
+		Log:     c.log(id),
 	}
 	for _, e := range edit {
 		e(&cfg)
@@ -441,4 +448,42 @@ func TestNoUnsafeStep(t *testing.T) {
 	c.heal("n1")
 	c.reconcile(c.wanted())
 	c.agree()
+}
+
+// TestHaltedPrimary forges a record of a primary's log that a backup asks for: the primary
+// halts and stops, though a batch of its waits for the commit, and the others go on.
+func TestHaltedPrimary(t *testing.T) {
+	c := newCluster(t, 3)
+	old := c.leader()
+	var lag *replica
+	for _, n := range c.nodes {
+		if n.id != old.id {
+			lag = n
+		}
+	}
+	c.cut(lag.id)
+	old.commit(old.put("kept", "1"))
+	c.doomed.Store(old.id)
+	for _, n := range c.nodes { // nothing is acknowledged any more
+		if n.id != old.id && n.id != lag.id {
+			c.cut(n.id)
+		}
+	}
+	old.put("waits", "1")
+	if err := old.ForgeLog(); err != nil {
+		t.Fatal(err)
+	}
+	for id := range c.nodes {
+		c.heal(id)
+	}
+	select {
+	case err := <-old.ended:
+		if err == nil || !strings.Contains(err.Error(), "the record on disk is not the one that was written") {
+			t.Errorf("the primary ended with %v", err)
+		}
+		old.ended <- nil
+	case <-time.After(5 * time.Second):
+		t.Fatal("the primary does not stop")
+	}
+	c.agree(old.id)
 }

@@ -84,5 +84,6 @@
 //	index       Run          ctx or halt      the index, while it is made anew
 //	settler     Run          sequencer ended  futures of batches handed to Raft
 //	leadership  Run          ctx or halt      the view in which this node leads
+//	halt        Run          ctx or halt      the stopping of Raft when the node halts
 //	raft's own  Open         Close            Apply, Snapshot, Restore run on its FSM goroutine
 package raftfsm

@@ -38,3 +38,20 @@ func SmallWindows(t *testing.T, level int) {
 
 // SpillAt sets from how many bytes on a snapshot that comes in is collected in a file.
 func (r *Replica) SpillAt(n int) { r.stored.spillAt = n }
+
+// ForgeLog changes every batch in Raft's log, behind the back of the store that answers.
+func (r *Replica) ForgeLog() error {
+	first, err := r.log.bolt.FirstIndex()
+	if err != nil {
+		return err
+	}
+	last, err := r.log.bolt.LastIndex()
+	for i := first; err == nil && i <= last; i++ {
+		var l raft.Log
+		if err = r.log.bolt.GetLog(i, &l); err == nil && l.Type == raft.LogCommand {
+			l.Data[0] ^= 1
+			err = r.log.bolt.StoreLog(&l)
+		}
+	}
+	return err
+}

@@ -134,11 +134,14 @@ type sealed struct {
 
 // Replica is one node's copy of the service's history.
 type Replica struct {
-	cfg    Config
-	raft   *raft.Raft
-	log    *logStore
-	stored *snapshotStore
-	acks   *ackTransport
+	cfg  Config
+	raft *raft.Raft
+	// shutdown begins to stop Raft, once: whoever waits for it is answered. The future
+	// is there when its goroutines have ended.
+	shutdown func() raft.Future
+	log      *logStore
+	stored   *snapshotStore
+	acks     *ackTransport
 
 	wake    chan struct{} // capacity 1: the sequencer has something to look at
 	futures chan raft.ApplyFuture
@@ -299,7 +302,7 @@ func Open(ctx context.Context, cfg Config) (_ *Replica, err error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("starting Raft: %w", err), stores.close())
 	}
-	r.raft = rf
+	r.raft, r.shutdown = rf, sync.OnceValue(rf.Shutdown)
 	return r, nil
 }
 

@@ -23,6 +23,14 @@ func (r *Replica) Run(ctx context.Context) error {
 	g.Go(func() error { return r.runLeadership(gctx) })
 	g.Go(func() error { return r.runSettler(gctx) })
 	g.Go(func() error { return r.runIndex(gctx) })
+	g.Go(func() error {
+		select {
+		case <-r.halted: // at once: a primary that can do nothing must not hold the lead
+			r.shutdown()
+		case <-gctx.Done():
+		}
+		return nil
+	})
 	err := g.Wait()
 	r.stop()
 	if r.haltErr != nil {
@@ -35,7 +43,7 @@ func (r *Replica) Run(ctx context.Context) error {
 // ended when it returns.
 func (r *Replica) stop() {
 	r.stopped.Store(true)
-	if err := r.raft.Shutdown().Error(); err != nil {
+	if err := r.shutdown().Error(); err != nil {
 		r.cfg.Log.Warn("stopping Raft", "err", err)
 	}
 	if err := errors.Join(r.log.Close(), r.index.close()); err != nil {

@@ -31,7 +31,7 @@ var levels = map[string]int{
 	"node": 5, "internal/supervise": 5, "internal/backup": 5, "internal/ledgertest": 2,
 	"node/daemon": 6, "internal/backupjob": 6,
 	"cmd/chanceryd": 7, "cmd/chancery": 7, "samples/logging/native": 7, "samples/programmability": 7,
-	"tests": 8, "tests/bench": 8,
+	"tests": 8, "tests/bench": 8, "tests/faultnode": 8,
 }
 
 // pkg is what go list says of a package.

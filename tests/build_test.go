@@ -19,6 +19,7 @@ var builds = struct {
 // programs are the packages of programs that do not lie under cmd.
 var programs = map[string]string{
 	"logging": "samples/logging/native", "programmability": "samples/programmability", onFakeSNP: "cmd/chanceryd",
+	"faultnode": "tests/faultnode",
 }
 
 // onFakeSNP is chanceryd as only tests build it: on a fake processor, and believing in it.

@@ -56,7 +56,7 @@ func TestFailover(t *testing.T) {
 		h.await(t, len(h.snapshot().committed)+20)
 		if frozen {
 			must(t, old.cmd.Process.Signal(syscall.SIGCONT))
-			w.nodes = append(w.nodes, old)
+			w.add(old)
 			h.await(t, len(h.snapshot().committed)+20)
 		}
 		cancel()
@@ -92,6 +92,8 @@ func (w *network) forget(n *netNode) {
 			left = append(left, other)
 		}
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.nodes = left
 }
 

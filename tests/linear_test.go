@@ -7,13 +7,12 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"sync"
-	"syscall"
-	"testing"
 	"time"
 
 	"github.com/anishathalye/porcupine"
 
 	"chancery/client"
+	"chancery/kv/writeset"
 )
 
 // registerOp is one read or write of one record.
@@ -52,76 +51,85 @@ var registers = porcupine.Model{
 	},
 }
 
-// TestLinearizable writes and reads a few records through all nodes, with Prefer:
-// wait=commit, while the primary is frozen and woken, and killed: what clients saw is the
-// history of one copy. A write without an answer may have happened or not.
-func TestLinearizable(t *testing.T) {
-	if testing.Short() || raceEnabled {
-		t.Skip("three processes under load, and a search")
-	}
-	w := newNetwork(t, 3)
-	first := w.client(w.nodes[0])
-	const keys = 4
+// linear records what clients of a network see, as the history that porcupine judges.
+type linear struct {
+	w     *network
+	keys  int
+	began time.Time
+
+	mu      sync.Mutex
+	history []porcupine.Operation
+	unknown int
+	acked   map[writeset.TxID]registerOp // writes that were acknowledged as committed
+}
+
+func newLinear(w *network, keys int) *linear {
+	l := &linear{w: w, keys: keys, began: time.Now(), acked: map[writeset.TxID]registerOp{}}
+	c := w.client(w.nodes[0])
+	defer c.Close()
 	for k := range keys {
-		_, err := first.Do(t.Context(), write(k, ""))
-		must(t, err)
+		_, err := c.Do(w.t.Context(), write(k, ""))
+		must(w.t, err)
 	}
-	first.Close()
-	began := time.Now()
-	since := func() int64 { return time.Since(began).Nanoseconds() }
-	ctx, cancel := context.WithCancel(t.Context())
-	var mu sync.Mutex
-	var history []porcupine.Operation
-	unknown := 0
-	var clients sync.WaitGroup
-	for id := range 6 {
-		c := w.client(w.nodes[id%3], w.nodes[(id+1)%3], w.nodes[(id+2)%3])
-		clients.Go(func() {
-			defer c.Close()
-			chance := rand.New(rand.NewPCG(uint64(id), 7))
-			for i := 0; ctx.Err() == nil; i++ {
-				op := porcupine.Operation{ClientId: id, Input: registerOp{key: chance.IntN(keys)}, Call: since()}
-				if chance.IntN(2) == 0 {
-					op.Input = registerOp{key: op.Input.(registerOp).key, write: fmt.Sprintf("%d-%d", id, i)}
-				}
-				value, err := do(ctx, c, op.Input.(registerOp))
-				op.Return, op.Output = since(), value
-				mu.Lock()
-				switch {
-				case err == nil:
-					history = append(history, op)
-				case op.Input.(registerOp).write != "" && !refused(err):
-					unknown++
-					op.Return = int64(1) << 62 // it may take effect at any later time
-					history = append(history, op)
-				}
-				mu.Unlock()
+	return l
+}
+
+func (l *linear) since() int64 { return time.Since(l.began).Nanoseconds() }
+
+// run reads and writes as one client until ctx ends. Nodes come and go: it turns to those
+// that are there now and then. A write without an answer may have happened or not.
+func (l *linear) run(ctx context.Context, id int, seed uint64) {
+	chance := rand.New(rand.NewPCG(seed, uint64(id)))
+	var c *client.Client
+	defer func() {
+		if c != nil {
+			c.Close()
+		}
+	}()
+	for i := 0; ctx.Err() == nil; i++ {
+		if i%50 == 0 {
+			if c != nil {
+				c.Close()
 			}
-		})
+			c = l.w.client(l.w.shuffled(chance)...)
+		}
+		in := registerOp{key: chance.IntN(l.keys)}
+		if chance.IntN(2) == 0 {
+			in.write = fmt.Sprintf("%d-%d", id, i)
+		}
+		op := porcupine.Operation{ClientId: id, Input: in, Call: l.since()}
+		value, tx, err := do(ctx, c, in)
+		op.Return, op.Output = l.since(), value
+		l.mu.Lock()
+		switch {
+		case err == nil:
+			l.history = append(l.history, op)
+			if in.write != "" {
+				l.acked[tx] = in
+			}
+		case in.write != "" && !refused(err):
+			l.unknown++
+			op.Return = int64(1) << 62 // it may take effect at any later time
+			l.history = append(l.history, op)
+		}
+		l.mu.Unlock()
 	}
-	pause := func(d time.Duration) { <-time.After(d) } // the load goes on meanwhile
-	pause(time.Second)
-	frozen := w.primary()
-	must(t, frozen.cmd.Process.Signal(syscall.SIGSTOP))
-	w.forget(frozen)
-	w.primary()
-	pause(500 * time.Millisecond)
-	must(t, frozen.cmd.Process.Signal(syscall.SIGCONT))
-	pause(time.Second)
-	w.nodes = append(w.nodes, frozen)
-	killed := w.primary()
-	must(t, killed.cmd.Process.Kill())
-	w.forget(killed)
-	w.primary()
-	pause(time.Second)
-	cancel()
-	clients.Wait()
-	if len(history) < 100 {
-		t.Fatalf("%d operations", len(history))
-	}
-	t.Logf("%d operations, %d writes of unknown outcome", len(history), unknown)
-	if result := porcupine.CheckOperationsTimeout(registers, history, time.Minute); result != porcupine.Ok {
-		t.Errorf("the history of %d operations is %s", len(history), result)
+}
+
+// count returns how many operations there are, and how many writes were acknowledged.
+func (l *linear) count() (operations, acked int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.history), len(l.acked)
+}
+
+// judge has porcupine judge the history.
+func (l *linear) judge() {
+	l.w.t.Helper()
+	share := 100 * float64(l.unknown) / float64(max(len(l.history), 1))
+	l.w.t.Logf("%d operations, %d writes acknowledged as committed, %d of unknown outcome (%.2f %%)", len(l.history), len(l.acked), l.unknown, share)
+	if result := porcupine.CheckOperationsTimeout(registers, l.history, 2*time.Minute); result != porcupine.Ok {
+		l.w.t.Errorf("the history of %d operations is %s", len(l.history), result)
 	}
 }
 
@@ -132,20 +140,23 @@ func write(key int, value string) client.Request {
 	}
 }
 
-func do(ctx context.Context, c *client.Client, op registerOp) (string, error) {
+func do(ctx context.Context, c *client.Client, op registerOp) (value string, tx writeset.TxID, err error) {
 	if op.write != "" {
-		_, err := c.Do(ctx, write(op.key, op.write))
-		return "", err
+		resp, err := c.Do(ctx, write(op.key, op.write))
+		if err != nil {
+			return "", tx, err
+		}
+		return "", resp.TxID, nil
 	}
 	resp, err := c.Do(ctx, client.Request{Path: fmt.Sprint("/app/log/private?id=", op.key), Wait: client.ForCommit})
 	if err != nil {
-		return "", err
+		return "", tx, err
 	}
-	var value struct{ Msg string }
-	if err := resp.JSON(&value); err != nil {
-		return "", err
+	var body struct{ Msg string }
+	if err := resp.JSON(&body); err != nil {
+		return "", tx, err
 	}
-	return value.Msg[len("value "):], nil
+	return body.Msg[len("value "):], resp.TxID, nil
 }
 
 // refused says that an error is the service's word that it wrote nothing and never will.

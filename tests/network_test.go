@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -8,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -15,6 +17,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -38,8 +41,10 @@ type network struct {
 	service *x509.Certificate
 	member  *identity.Participant
 	user    *identity.Participant
+	mu      sync.Mutex // guards nodes where clients run meanwhile: the slice is replaced, never changed
 	nodes   []*netNode
-	started int // so many processes, the dead ones too
+	all     []*netNode // the dead ones too
+	program string     // "" is chanceryd
 	// machine, where not nil, says on which fake processor a node runs.
 	machine func(n *netNode) *snptest.Machine
 }
@@ -142,14 +147,21 @@ func (w *network) config(n *netNode, target string) map[string]any {
 // start starts a process: of a new service, or one that asks target to let it in.
 func (w *network) start(target string) *netNode {
 	w.t.Helper()
-	n := &netNode{net: w, name: fmt.Sprint("n", w.started), ports: map[string]string{}, ended: make(chan struct{})}
-	w.started++
+	n := w.place()
+	w.launch(n, w.config(n, target))
+	return n
+}
+
+// place makes a node's directory and chooses its ports.
+func (w *network) place() *netNode {
+	w.t.Helper()
+	n := &netNode{net: w, name: fmt.Sprint("n", len(w.all)), ports: map[string]string{}, ended: make(chan struct{})}
+	w.all = append(w.all, n)
 	n.dir = filepath.Join(w.dir, n.name)
 	must(w.t, os.Mkdir(n.dir, 0o700))
 	for _, name := range []string{rpc, own, away, n2n} {
 		n.ports[name] = freePort(w.t)
 	}
-	w.launch(n, w.config(n, target))
 	return n
 }
 
@@ -178,7 +190,7 @@ func (w *network) launch(n *netNode, config map[string]any) {
 			w.t.Logf("%s:\n%s", n.name, log)
 		}
 	})
-	w.nodes = append(w.nodes, n)
+	w.add(n)
 	w.until(n.name+" has its certificate", func() error {
 		cert, err := readCert(filepath.Join(n.dir, "node.pem"))
 		if err != nil {
@@ -192,7 +204,7 @@ func (w *network) launch(n *netNode, config map[string]any) {
 // command writes a node's configuration, and is what runs it.
 func (w *network) command(n *netNode, config map[string]any) *exec.Cmd {
 	w.t.Helper()
-	program, env := "chanceryd", []string{}
+	program, env := cmp.Or(w.program, "chanceryd"), []string{}
 	if w.machine != nil {
 		program, env = onFakeSNP, []string{"CHANCERY_FAKE_SNP=machine.json"}
 		onMachine(w.t, n.dir, w.machine(n), config)
@@ -203,6 +215,22 @@ func (w *network) command(n *netNode, config map[string]any) *exec.Cmd {
 	cmd := exec.Command(binary(w.t, program), "--config", "config.json")
 	cmd.Dir, cmd.Env = n.dir, env
 	return cmd
+}
+
+// add puts a node into the list of those that are there.
+func (w *network) add(n *netNode) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.nodes = append(slices.Clone(w.nodes), n)
+}
+
+// shuffled returns the nodes that are there, in random order.
+func (w *network) shuffled(chance *rand.Rand) []*netNode {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	out := slices.Clone(w.nodes)
+	chance.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
+	return out
 }
 
 func readCert(path string) (*x509.Certificate, error) {

@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -52,13 +51,7 @@ func onMachine(t *testing.T, dir string, m *snptest.Machine, config map[string]a
 // refused starts a node that asks to join and that must end, and returns its log.
 func (w *network) refused(edit func(config map[string]any)) string {
 	w.t.Helper()
-	n := &netNode{net: w, name: fmt.Sprint("bad", w.started), ports: map[string]string{}}
-	w.started++
-	n.dir = filepath.Join(w.dir, n.name)
-	must(w.t, os.Mkdir(n.dir, 0o700))
-	for _, name := range []string{rpc, own, away, n2n} {
-		n.ports[name] = freePort(w.t)
-	}
+	n := w.place()
 	config := w.config(n, "127.0.0.1:"+w.primary().ports[rpc])
 	cmd := w.command(n, config)
 	if edit != nil {
