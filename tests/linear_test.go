@@ -13,6 +13,7 @@ import (
 
 	"chancery/client"
 	"chancery/kv/writeset"
+	"chancery/server/api"
 )
 
 // registerOp is one read or write of one record.
@@ -60,11 +61,12 @@ type linear struct {
 	mu      sync.Mutex
 	history []porcupine.Operation
 	unknown int
+	kinds   map[string]int               // of errors that left the outcome open
 	acked   map[writeset.TxID]registerOp // writes that were acknowledged as committed
 }
 
 func newLinear(w *network, keys int) *linear {
-	l := &linear{w: w, keys: keys, began: time.Now(), acked: map[writeset.TxID]registerOp{}}
+	l := &linear{w: w, keys: keys, began: time.Now(), acked: map[writeset.TxID]registerOp{}, kinds: map[string]int{}}
 	c := w.client(w.nodes[0])
 	defer c.Close()
 	for k := range keys {
@@ -109,11 +111,27 @@ func (l *linear) run(ctx context.Context, id int, seed uint64) {
 			}
 		case in.write != "" && !refused(err):
 			l.unknown++
+			l.kinds[kindOf(err)]++
 			op.Return = int64(1) << 62 // it may take effect at any later time
 			l.history = append(l.history, op)
 		}
 		l.mu.Unlock()
+		if err != nil {
+			<-time.After(20 * time.Millisecond)
+		}
 	}
+}
+
+// kindOf sorts errors that leave an outcome open.
+func kindOf(err error) string {
+	var e *client.Error
+	if errors.As(err, &e) {
+		return fmt.Sprint(e.Status, " ", e.Code)
+	}
+	if errors.Is(err, client.ErrOutcomeUnknown) {
+		return "no answer"
+	}
+	return "other"
 }
 
 // count returns how many operations there are, and how many writes were acknowledged.
@@ -127,7 +145,7 @@ func (l *linear) count() (operations, acked int) {
 func (l *linear) judge() {
 	l.w.t.Helper()
 	share := 100 * float64(l.unknown) / float64(max(len(l.history), 1))
-	l.w.t.Logf("%d operations, %d writes acknowledged as committed, %d of unknown outcome (%.2f %%)", len(l.history), len(l.acked), l.unknown, share)
+	l.w.t.Logf("%d operations, %d writes acknowledged as committed, %d of unknown outcome (%.2f %%: %v)", len(l.history), len(l.acked), l.unknown, share, l.kinds)
 	if result := porcupine.CheckOperationsTimeout(registers, l.history, 2*time.Minute); result != porcupine.Ok {
 		l.w.t.Errorf("the history of %d operations is %s", len(l.history), result)
 	}
@@ -159,8 +177,10 @@ func do(ctx context.Context, c *client.Client, op registerOp) (value string, tx 
 	return body.Msg[len("value "):], resp.TxID, nil
 }
 
-// refused says that an error is the service's word that it wrote nothing and never will.
+// refused says that an error is the service's word that it wrote nothing and never will, or
+// that it was sent nothing.
 func refused(err error) bool {
 	var e *client.Error
-	return errors.Is(err, client.ErrRolledBack) || errors.As(err, &e) && e.Status == http.StatusNotFound
+	return errors.Is(err, client.ErrRolledBack) || errors.Is(err, client.ErrUnreachable) ||
+		errors.As(err, &e) && (e.Status == http.StatusNotFound || e.Code == api.PrimaryNotFound)
 }
