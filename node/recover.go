@@ -202,30 +202,27 @@ func (n *Node) ledgerDirs() []string {
 // checkExpected refuses a ledger, with what is to go behind it, that does not hold the
 // transaction that it is said to: an older copy, or another history.
 func (n *Node) checkExpected(behind []*ledger.Entry) error {
-	text := n.cfg.Chancery.RecoverExpect
-	if text == "" {
+	if n.cfg.Chancery.RecoverExpect == "" {
 		return nil
 	}
-	want, err := ledger.ParseTxID(text)
+	want, err := ledger.ReadExpected(n.fs, n.cfg.Chancery.RecoverExpect)
 	if err != nil {
 		return fmt.Errorf("chancery.recover_expect: %w", err)
 	}
 	last := n.ledger.Last()
-	var got ledger.TxID
-	switch {
-	case want.Seqno > last.Seqno+uint64(len(behind)):
-		return fmt.Errorf("command Recover: the ledger in %s ends at seqno %d, before the expected transaction %v: it is an older copy; recover from a copy that holds it", n.cfg.Ledger.Directory, last.Seqno+uint64(len(behind)), want)
-	case want.Seqno > last.Seqno:
-		got = behind[want.Seqno-last.Seqno-1].ID
+	var got *ledger.Entry
+	switch at := want.ID.Seqno; {
+	case at > last.Seqno+uint64(len(behind)):
+		return fmt.Errorf("command Recover: the ledger in %s ends at seqno %d, before the expected transaction %v: it is an older copy; recover from a copy that holds it", n.cfg.Ledger.Directory, last.Seqno+uint64(len(behind)), want.ID)
+	case at > last.Seqno:
+		got = behind[at-last.Seqno-1]
 	default:
-		e, err := n.ledger.Read(want.Seqno)
-		if err != nil {
+		if got, err = n.ledger.Read(at); err != nil {
 			return err
 		}
-		got = e.ID
 	}
-	if got != want {
-		return fmt.Errorf("command Recover: in the ledger in %s, %v stands where %v is expected: it is another history; recover from a copy that holds it", n.cfg.Ledger.Directory, got, want)
+	if !want.Meets(got) {
+		return fmt.Errorf("command Recover: in the ledger in %s, %v with leaf %x stands where %v is expected: it is another history; recover from a copy that holds it", n.cfg.Ledger.Directory, got.ID, got.Leaf(), want)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -166,10 +167,19 @@ func (c *consortium) recover(life int) {
 	if life == 1 {
 		before := c.sh("cd workspace/sandbox_0; sha256sum ledger/* ledger.raft/raft.db")
 		c.refuses(previous, "2.99999", "before the expected transaction 2.99999: it is an older copy; recover from a copy that holds it")
-		c.refuses(previous, "3.7", "2.7 stands where 3.7 is expected: it is another history; recover from a copy that holds it")
+		c.refuses(previous, "3.7", " stands where 3.7 is expected: it is another history; recover from a copy that holds it")
+		receipt, err := os.ReadFile(filepath.Join(c.dir, "first.json"))
+		must(c.t, err)
+		forged := regexp.MustCompile(`("write_set_digest": *")[0-9a-f]{8}`).ReplaceAll(receipt, []byte("${1}00000000"))
+		c.write("forged.json", string(forged))
+		c.refuses(previous, filepath.Join(c.dir, "forged.json"), "it is another history; recover from a copy that holds it")
 		c.sh("cd workspace/sandbox_0; sha256sum -c <<'EOF'\n" + before + "EOF")
 	}
-	c.beginRecovery(previous)
+	c.commandRecover(previous)
+	c.configure(func(config map[string]any) {
+		config["chancery"].(map[string]any)["recover_expect"] = filepath.Join(c.dir, "first.json")
+	})
+	c.launch()
 	if life == 2 {
 		c.agree("gov open service_cert.pem --previous " + previous)
 		c.says(c.as("alice", "recover share submit --enc-key keys/alice_enc_privk.pem"), "1/2 recovery shares successfully submitted")

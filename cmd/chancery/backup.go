@@ -260,7 +260,7 @@ file without a manifest be there. Exit code 5: it does not hold.
 			if err != nil {
 				return err
 			}
-			o.Expect, o.ExpectLeaf = x.id, x.leaf
+			o.Expect, o.ExpectLeaf = x.ID, x.Leaf
 			if service != "" {
 				if o.Service, err = readCertificate(service); err != nil {
 					return err

@@ -52,7 +52,7 @@ func (p *point) options(name string) (o backup.RestoreOptions, err error) {
 		return o, err
 	}
 	x, err := parseExpect(p.expect)
-	o.Expect, o.ExpectLeaf = x.id, x.leaf
+	o.Expect, o.ExpectLeaf = x.ID, x.Leaf
 	return o, err
 }
 

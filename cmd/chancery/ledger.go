@@ -93,7 +93,7 @@ func (a *audit) prepare() (err error) {
 	if err != nil {
 		return err
 	}
-	a.opts.Expect, a.opts.ExpectLeaf = expect.id, expect.leaf
+	a.opts.Expect, a.opts.ExpectLeaf = expect.ID, expect.Leaf
 	if a.service != "" {
 		if a.opts.Service, err = readCertificate(a.service); err != nil {
 			return err

@@ -5,14 +5,13 @@ import (
 	"crypto/ecdsa"
 	"crypto/x509"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 
 	"github.com/spf13/cobra"
 
 	"chancery/client"
+	"chancery/internal/durable"
 	"chancery/internal/identity"
 	"chancery/ledger"
 )
@@ -230,49 +229,14 @@ func parseTxID(s string) (ledger.TxID, error) {
 	return id, nil
 }
 
-// expectation is what --expect says: a transaction, or a file with a receipt of it.
-type expectation struct {
-	id   ledger.TxID
-	leaf *ledger.Digest // of a receipt
-}
-
 const expectUsage = "a transaction, or a file with a receipt of it, that must be there, signed"
 
-// parseExpect reads what --expect says; the zero value for "". A receipt is not verified:
-// it says what is looked for, and the ledger what is there.
-func parseExpect(text string) (x expectation, err error) {
-	if text == "" {
-		return x, nil
+// parseExpect reads what --expect says.
+func parseExpect(text string) (ledger.Expected, error) {
+	x, err := ledger.ReadExpected(durable.OS(), text)
+	if err != nil {
+		return x, usagef("--expect: %v", err)
 	}
-	if x.id, err = ledger.ParseTxID(text); err == nil {
-		return x, nil
-	}
-	data, fileErr := os.ReadFile(text)
-	if errors.Is(fileErr, fs.ErrNotExist) {
-		return x, usagef("--expect: %v, and there is no file of that name", err)
-	}
-	if fileErr != nil {
-		return x, fileErr
-	}
-	var leaf ledger.Digest
-	if len(data) > 0 && data[0] == '{' {
-		r, err := ledger.ParseReceipt(data)
-		if err != nil {
-			return x, fmt.Errorf("--expect %s: %w", text, err)
-		}
-		id, ok := r.TxID()
-		if !ok {
-			return x, usagef("--expect %s: the receipt names no transaction; say which by its TxID", text)
-		}
-		x.id, leaf = id, r.LeafDigest()
-	} else {
-		r, err := ledger.ParseCOSEReceipt(data)
-		if err != nil {
-			return x, fmt.Errorf("--expect %s: %w", text, err)
-		}
-		x.id, leaf = r.TxID(), r.Proofs[0].Leaf.Digest()
-	}
-	x.leaf = &leaf
 	return x, nil
 }
 

@@ -30,7 +30,7 @@ docs/recovery.md says how a node on another platform is configured.`,
 	}
 	c.Flags().StringVar(&o.Ledger, "ledger", "", "directory of the earlier service's ledger")
 	c.Flags().StringVar(&o.Previous, "previous-service-cert", "", "certificate of the earlier service, PEM")
-	c.Flags().StringVar(&o.Expect, "expect", "", "a transaction that the ledger must hold (an older copy is refused)")
+	c.Flags().StringVar(&o.Expect, "expect", "", expectUsage)
 	c.Flags().StringArrayVar(&members, "member", nil, "a member's keys, by the beginning of their names; may be given several times")
 	c.Flags().StringVar(&o.Workspace, "workspace", "recovery", "directory for the service's files")
 	c.Flags().IntVar(&o.Port, "port", 8000, "port on 127.0.0.1")

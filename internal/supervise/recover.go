@@ -13,6 +13,7 @@ import (
 	"chancery/client"
 	"chancery/internal/durable"
 	"chancery/internal/identity"
+	"chancery/ledger"
 )
 
 // RecoverOptions say what to recover, and with whose help.
@@ -23,7 +24,7 @@ type RecoverOptions struct {
 	Chanceryd string // path of the node's program
 	Ledger    string // directory of the earlier service's ledger; it stays as it is
 	Previous  string // file with the earlier service's certificate, PEM
-	Expect    string // a transaction that the ledger must hold, "" for none
+	Expect    string // a transaction that the ledger must hold, or a file with a receipt of it; "" for none
 	Port      int    // on 127.0.0.1
 	Members   []MemberKeys
 	Opened    func(url, certificate string)
@@ -133,11 +134,11 @@ func (r *recovering) prepare() (open bool, err error) {
 	if _, err := identity.ParseCertificate(previous); err != nil {
 		return false, fmt.Errorf("%s: %w", r.o.Previous, err)
 	}
-	ledger, err := filepath.Abs(r.o.Ledger)
+	dir, err := filepath.Abs(r.o.Ledger)
 	if err != nil {
 		return false, err
 	}
-	want := origin{Ledger: ledger, Previous: string(previous)}
+	want := origin{Ledger: dir, Previous: string(previous)}
 	note := filepath.Join(r.o.Workspace, "recovery.json")
 	text, err := os.ReadFile(note)
 	switch {
@@ -172,7 +173,7 @@ func (r *recovering) prepare() (open bool, err error) {
 	if err := os.RemoveAll(string(incoming)); err != nil { // of an attempt that was cut off
 		return false, err
 	}
-	if err := incoming.bring(ledger); err != nil {
+	if err := incoming.bring(dir); err != nil {
 		return false, err
 	}
 	return false, os.Rename(string(incoming), string(r.home))
@@ -263,6 +264,11 @@ func (r *recovering) writeConfig(kind string) error {
 	chancery := object{"key_file": keyFile}
 	if kind == "Recover" && r.o.Expect != "" {
 		chancery["recover_expect"] = r.o.Expect
+		if _, err := ledger.ParseTxID(r.o.Expect); err != nil { // a file with a receipt
+			if chancery["recover_expect"], err = filepath.Abs(r.o.Expect); err != nil {
+				return err
+			}
+		}
 	}
 	text, err := json.MarshalIndent(object{
 		"network": object{

@@ -33,8 +33,9 @@ type Chancery struct {
 	// ResumeAfterView is the highest view that any node of a service took part in, all of
 	// which have stopped: the node that resumes it leads in a later one (command Resume).
 	ResumeAfterView int64 `json:"resume_after_view" config:"min=0"`
-	// RecoverExpect is a TxID that the ledger must hold, "" for none: a recovery is refused
-	// from an older copy, or from another history (command Recover).
+	// RecoverExpect is a TxID that the ledger must hold, or a file with a receipt of it, ""
+	// for none: a recovery is refused from an older copy, or from another history (command
+	// Recover).
 	RecoverExpect string `json:"recover_expect" config:"none"`
 	// RenewCertificatesWithin is how long before their end the primary renews the
 	// certificates of trusted nodes and of the service, for as many days as governance

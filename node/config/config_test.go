@@ -145,7 +145,6 @@ func TestProblems(t *testing.T) {
 		{"no window", `"bind_address": "127.0.0.1:8080"`, `"bind_address": "127.0.0.1:8080", "http_configuration": {"initial_window_size": "0"}`, `network.rpc_interfaces.primary_rpc_interface.http_configuration.initial_window_size: must be more than 0 and less than 2GB, but is 0B`},
 		{"no refresh interval", insert, `"jwt": {"key_refresh_interval": "0s"}, ` + insert, `jwt.key_refresh_interval: must be more than 0`},
 		{"no fetch timeout", insert, `"chancery": {"jwt_fetch_timeout": "0s"}, ` + insert, `chancery.jwt_fetch_timeout: must be more than 0`},
-		{"expected transaction", insert, `"chancery": {"recover_expect": "2"}, ` + insert, `chancery.recover_expect: "2" is no transaction ID: view.seqno`},
 		{"production platform", insert, `"chancery": {"production": true}, ` + insert, `chancery.platform: virtual proves nothing and is refused where chancery.production is true`},
 		{"keys on snp", insert, `"chancery": {"platform": "snp", "key_file": "keys.json"}, ` + insert, `chancery.key_file: holds keys in the clear and is for the virtual platform alone`},
 		{"production", insert, `"chancery": {"production": true, "fsync": "never"}, ` + insert, `chancery.fsync: never is refused where chancery.production is true`},

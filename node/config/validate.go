@@ -224,8 +224,6 @@ func checkSubject(p *problems, path, subject string) {
 	}
 }
 
-var txID = regexp.MustCompile(`^[1-9][0-9]{0,17}\.[1-9][0-9]{0,17}$`)
-
 func (c *Chancery) validate(p *problems, command CommandType) {
 	if c.Metrics != nil && c.Metrics.BindAddress != "" {
 		if err := checkAddress(c.Metrics.BindAddress); err != nil {
@@ -237,9 +235,6 @@ func (c *Chancery) validate(p *problems, command CommandType) {
 	}
 	if c.JWTFetchTimeout <= 0 {
 		p.add("chancery.jwt_fetch_timeout", "must be more than 0")
-	}
-	if c.RecoverExpect != "" && !txID.MatchString(c.RecoverExpect) {
-		p.add("chancery.recover_expect", "%q is no transaction ID: view.seqno", c.RecoverExpect)
 	}
 	if command == CommandResume && c.KeyFile == "" {
 		p.add("chancery.key_file", "is missing: Resume takes the node's keys from it")
