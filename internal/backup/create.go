@@ -488,7 +488,7 @@ func (c *creator) saveProgress(ctx context.Context) error {
 	if err := write(ctx, c.FS, c.Store, progressFile, text); err != nil {
 		return fmt.Errorf("noting how far the backup came: %w", err)
 	}
-	c.unsaved = 0
+	c.unsaved, c.objects[progressFile] = 0, int64(len(text))
 	return nil
 }
 
@@ -513,8 +513,11 @@ func (c *creator) finish(ctx context.Context) error {
 		}
 		c.done.Manifest, c.done.New = m, true
 	}
-	if err := c.Store.Remove(ctx, progressFile); err != nil {
-		return err
+	// Only if it is there: whoever makes backups need not be allowed to remove any.
+	if _, ok := c.objects[progressFile]; ok {
+		if err := c.Store.Remove(ctx, progressFile); err != nil {
+			return err
+		}
 	}
 	var err error
 	c.done.Removed, err = prune(ctx, c.Store, c.Keep, c.Now())

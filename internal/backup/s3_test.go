@@ -249,6 +249,32 @@ func checkFault(t *testing.T, what string, err error, names []string) {
 	}
 }
 
+// TestAppendOnly makes backups with credentials that may add objects, and neither remove
+// nor replace any.
+func TestAppendOnly(t *testing.T) {
+	f := newFixture(t)
+	o := newObjectStore(t)
+	f.inObjectStore(o)
+	have := map[string]bool{}
+	o.with(func(good http.Handler, w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodDelete || r.Method == http.MethodPut && have[r.URL.Path] {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		if r.Method == http.MethodPut {
+			have[r.URL.Path] = true
+		}
+		good.ServeHTTP(w, r)
+	})
+	for range 3 {
+		f.chunk(1)
+		f.create()
+	}
+	if v := f.mustVerify(); v.Backups != 3 {
+		t.Errorf("%d backups", v.Backups)
+	}
+}
+
 // TestResume ends a backup after some chunks, and has the next one copy the others alone.
 func TestResume(t *testing.T) {
 	f := newFixture(t)
