@@ -22,7 +22,7 @@ import (
 // TestBackup backs up a service that goes on, with the commands of docs/backup.md, and
 // recovers it as it was at a point in time, beside the one that runs.
 func TestBackup(t *testing.T) {
-	blocks := shellBlocks(t, "../docs/backup.md", 6)
+	blocks := shellBlocks(t, "../docs/backup.md", 7)
 	s := newSandbox(t)
 	s.up()
 	c := s.client()
@@ -65,7 +65,14 @@ func TestBackup(t *testing.T) {
 	}
 	s.sh("sha256sum -c <<'EOF'\n" + before + "EOF")
 	s.holds(c, map[int]string{1: "as it became", 8: "as it became"})
+	if out := s.sh(blocks[6]); strings.Contains(out, "drill") || !strings.Contains(out, "backed up    ") {
+		t.Errorf("status of a store in which all is well:\n%s", out)
+	}
+	says(t, s.sh("bin/chancery status --backups backups --backup-age 1ns --drill-age 1ns"), "the newest backup is ", "the last drill is ")
+	says(t, s.sh("bin/chancery status --backups elsewhere"), "no drill has shown that a backup in elsewhere")
+	says(t, s.sh("bin/chancery status --backups nowhere"), "there is no backup in nowhere")
 	s.refusedDrills()
+	says(t, s.sh("bin/chancery status --backups backups -o json"), "the last drill, at ")
 	s.objectStore()
 
 	s.sh(strings.ReplaceAll(blocks[5], "127.0.0.1:9465", "127.0.0.1:"+freePort(t)))

@@ -38,7 +38,9 @@ type nodeStatus struct {
 	Version statusVersion `json:"version"`
 	// Backups is the workspace's schedule of backups, and what became of it.
 	Backups *scheduleShown `json:"backups,omitempty"`
-	Notes   []string       `json:"notes,omitempty"`
+	// BackupStore is what the store of --backups says.
+	BackupStore *storeStatus `json:"backup_store,omitempty"`
+	Notes       []string     `json:"notes,omitempty"`
 }
 
 type statusNode struct {
@@ -89,6 +91,7 @@ type statusVersion struct {
 func newStatus(s streams) *cobra.Command {
 	var t target
 	var output string
+	var backups watchedStore
 	c := &cobra.Command{
 		Use:   "status",
 		Short: "Say where a node and its service stand",
@@ -117,6 +120,13 @@ primary, which it asks for that. -o json prints all this for scripts.`,
 			if err := status.addBackups(supervise.Workspace(t.workspace), time.Now()); err != nil {
 				return err
 			}
+			if backups.name != "" {
+				store, notes, err := backups.look(c.Context(), time.Now())
+				if err != nil {
+					return err
+				}
+				status.BackupStore, status.Notes = store, append(status.Notes, notes...)
+			}
 			if output == outputJSON {
 				return printJSON(s, status)
 			}
@@ -125,6 +135,7 @@ primary, which it asks for that. -o json prints all this for scripts.`,
 		},
 	}
 	t.flags(c)
+	backups.flags(c)
 	outputFlag(c, &output)
 	return c
 }
@@ -371,6 +382,9 @@ func (n *nodeStatus) print(s streams) {
 	}
 	if n.Backups != nil && !n.Backups.State.Done.IsZero() {
 		line("backed up", "%s, through %s, to %s", n.Backups.State.Done.Format(time.RFC3339), n.Backups.State.Through, n.Backups.Schedule.Store)
+	}
+	if b := n.BackupStore; b != nil && b.Newest != nil {
+		line("backed up", "%s, through %s, to %s", b.Newest.Created.Format(time.RFC3339), b.Newest.Through, b.Store)
 	}
 	for _, note := range n.Notes {
 		line("note", "%s", note)
