@@ -372,6 +372,9 @@ func (w *network) hasVote(n *netNode) {
 			return fmt.Errorf("it is at %v, not at %v: %w", at, goal, err)
 		}
 		for _, other := range w.nodes {
+			if other.gone() {
+				continue
+			}
 			var c struct {
 				Details struct{ Learners map[string]uint64 }
 			}
@@ -384,6 +387,16 @@ func (w *network) hasVote(n *netNode) {
 		}
 		return nil
 	})
+}
+
+// gone says whether a node's process has ended.
+func (n *netNode) gone() bool {
+	select {
+	case <-n.ended:
+		return true
+	default:
+		return false
+	}
 }
 
 // primary returns the node that says that it leads.

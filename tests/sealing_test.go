@@ -34,8 +34,7 @@ func TestSealedRecovery(t *testing.T) {
 		w.agree(w.nodes...)
 		left := w.nodes[len(w.nodes)-1]
 		for _, n := range w.nodes {
-			must(t, n.cmd.Process.Kill())
-			<-n.ended
+			n.ends(os.Kill)
 		}
 		w.nodes = nil
 		if life == 1 {
@@ -54,8 +53,7 @@ func TestSealedRecovery(t *testing.T) {
 		c.Close()
 	}
 	n := w.nodes[0]
-	must(t, n.cmd.Process.Kill())
-	<-n.ended
+	n.ends(os.Kill)
 	out, err := exec.Command(binary(t, "chancery"), "gov", "audit", filepath.Join(n.dir, "ledger")).CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "each holds") {
 		t.Errorf("the audit says: %v\n%s", err, out)
@@ -73,8 +71,7 @@ func (w *network) refusesUnsealing(left *netNode) {
 	if err == nil || !strings.Contains(out, "Failed to unseal ledger secret for private recovery") {
 		w.t.Errorf("with another key: %v\n%s", err, out)
 	}
-	must(w.t, n.cmd.Process.Kill())
-	<-n.ended
+	n.ends(os.Kill)
 	w.nodes = nil
 	must(w.t, os.Rename(key+".kept", key))
 	must(w.t, os.Remove(filepath.Join(n.dir, "node.pid")))
@@ -124,8 +121,7 @@ func TestRecoveryDecision(t *testing.T) {
 	}
 	w.agree(w.nodes...)
 	backup := w.nodes[2]
-	must(t, backup.cmd.Process.Kill()) // its ledger ends here
-	<-backup.ended
+	backup.ends(os.Kill) // its ledger ends here
 	if _, err := c.Do(t.Context(), put(2, "without the third")); err != nil {
 		t.Fatal(err)
 	}
@@ -146,9 +142,7 @@ func TestRecoveryDecision(t *testing.T) {
 	w.until("one opens the service and the others end", func() error {
 		var open []*netNode
 		for _, n := range w.nodes {
-			select {
-			case <-n.ended:
-			default:
+			if !n.gone() {
 				open = append(open, n)
 			}
 		}
