@@ -45,6 +45,7 @@ func TestBackup(t *testing.T) {
 	tx := signatureFrom(t, filepath.Join(s.home(), "ledger"), resp.TxID.Seqno)
 	setup := "TX=" + tx.String() + "\n"
 	says(t, s.sh(setup+blocks[1]), "through "+tx.String()+", signed at ", "Recover it there")
+	says(t, s.sh("bin/chancery backup restore elsewhere configured --config workspace/sandbox_0/config.json --address 127.0.0.1:8100 && cd configured && ../bin/chancery config check config.json"), "config.json is valid")
 	port := freePort(t)
 	s.sh("sed -i s/127.0.0.1:8100/127.0.0.1:" + port + "/ restored/config.json")
 	r := &restored{sandbox: s, port: port, cert: "restored/service_cert.pem"}

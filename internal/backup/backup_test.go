@@ -2,6 +2,7 @@ package backup
 
 import (
 	"bytes"
+	"crypto/elliptic"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -35,7 +36,7 @@ var begun = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 func newFixture(t testing.TB) *fixture {
 	t.Helper()
 	f := &fixture{t: t, dir: t.TempDir(), clock: begun}
-	l, err := ledgertest.New(durable.OS(), filepath.Join(f.dir, "ledger"), func() time.Time { return f.clock })
+	l, err := ledgertest.New(durable.OS(), filepath.Join(f.dir, "ledger"), elliptic.P256(), func() time.Time { return f.clock })
 	if err != nil {
 		t.Fatal(err)
 	}

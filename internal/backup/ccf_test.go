@@ -18,6 +18,9 @@ import (
 // TestCCFService backs up a service that CCF wrote, before and after its recovery, with its
 // snapshots, and restores it to points in both lives.
 func TestCCFService(t *testing.T) {
+	if testing.Short() {
+		t.Skip("not in short mode")
+	}
 	vectors := filepath.Join(ccftest.Vectors(t), "seven_service")
 	cert := func(name string) *x509.Certificate {
 		t.Helper()

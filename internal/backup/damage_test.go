@@ -2,6 +2,7 @@ package backup
 
 import (
 	"bytes"
+	"crypto/elliptic"
 	"errors"
 	"io/fs"
 	"os"
@@ -245,7 +246,7 @@ func TestOtherSources(t *testing.T) {
 		t.Errorf("a damaged chunk that the store has: %v", err)
 	}
 	other := filepath.Join(f.dir, "other")
-	l, err := ledgertest.New(durable.OS(), other, time.Now)
+	l, err := ledgertest.New(durable.OS(), other, elliptic.P256(), time.Now)
 	must(t, err)
 	for range 30 {
 		l.Write(1, 10)

@@ -43,8 +43,9 @@ type Ledger struct {
 // view is that of every transaction.
 const view = 2
 
-// New begins a ledger of a service that is open, in dir. It is signed by the clock now.
-func New(fsys durable.FS, dir string, now func() time.Time) (*Ledger, error) {
+// New begins a ledger of a service that is open, in dir. Keys are of the curve P-384, which
+// is CCF's default, or P-256, which is faster. It is signed by the clock now.
+func New(fsys durable.FS, dir string, curve elliptic.Curve, now func() time.Time) (*Ledger, error) {
 	raw := make([]byte, ledger.SecretSize)
 	if _, err := rand.Read(raw); err != nil {
 		return nil, fmt.Errorf("making a ledger secret: %w", err)
@@ -58,7 +59,7 @@ func New(fsys durable.FS, dir string, now func() time.Time) (*Ledger, error) {
 	if l.dir, err = ledger.OpenDir(fsys, dir, nil); err != nil {
 		return nil, err
 	}
-	created, opened, err := l.identities()
+	created, opened, err := l.identities(curve)
 	if err != nil {
 		return nil, err
 	}
@@ -70,12 +71,12 @@ func New(fsys durable.FS, dir string, now func() time.Time) (*Ledger, error) {
 }
 
 // identities makes the service and its node, and the writes that create and open it.
-func (l *Ledger) identities() (created, opened writeset.WriteSet, err error) {
-	service, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+func (l *Ledger) identities(curve elliptic.Curve) (created, opened writeset.WriteSet, err error) {
+	service, err := ecdsa.GenerateKey(curve, rand.Reader)
 	if err != nil {
 		return nil, nil, err
 	}
-	node, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	node, err := ecdsa.GenerateKey(curve, rand.Reader)
 	if err != nil {
 		return nil, nil, err
 	}

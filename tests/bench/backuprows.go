@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/elliptic"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -52,7 +53,7 @@ func (x *backupBench) run(size int64) error {
 		return err
 	}
 	defer os.RemoveAll(x.dir)
-	l, err := ledgertest.New(durable.OS(), x.path("ledger"), time.Now)
+	l, err := ledgertest.New(durable.OS(), x.path("ledger"), elliptic.P384(), time.Now)
 	if err != nil {
 		return err
 	}
