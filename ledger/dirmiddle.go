@@ -36,6 +36,18 @@ func (d *Dir) BeginBehind(id TxID) error {
 	return nil
 }
 
+// Occupied says whether the directory has files of its own.
+func (d *Dir) Occupied() bool {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	for _, c := range d.chunks {
+		if filepath.Dir(c.path) == filepath.Clean(d.path) {
+			return true
+		}
+	}
+	return d.open != nil
+}
+
 // Prepend takes in a closed chunk whose entries come right before First, from a file of this
 // directory or of another. The caller has verified what is in it.
 func (d *Dir) Prepend(path string, first, last uint64) (err error) {

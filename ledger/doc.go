@@ -159,6 +159,11 @@
 // and describes the rest ([Tail]); the spans that come from Raft's log overwrite it.
 // Damage before that point is reported as a [CorruptError] and never cut.
 //
+// A node that begins with a snapshot has a directory that begins behind it
+// ([Dir.BeginBehind], [Dir.First]). Earlier chunks may be taken in later, the last one first
+// ([Dir.Prepend]): each leads, with the tree that its first signature recorded
+// ([Beginning]), to the one that the caller trusts.
+//
 // # Reading
 //
 // The host can change a file under a running node. [ParseEntry], [Dir.Read] and

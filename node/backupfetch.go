@@ -3,10 +3,7 @@ package node
 import (
 	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"net/url"
 	"path"
 	"path/filepath"
@@ -96,20 +93,20 @@ func (f *snapshotFetcher) attempt(ctx context.Context, evidence tables.SnapshotH
 		return name, nil, err
 	}
 	f.n.log.Info(fmt.Sprintf("Fetching snapshot from %s (attempt %d/%d)", address, number, f.n.cfg.Snapshots.BackupFetch.MaxAttempts))
-	client, err := f.client()
+	source, err := f.source()
 	if err != nil {
 		return name, nil, err
 	}
-	defer client.CloseIdleConnections()
-	place, err := f.place(ctx, client, address, evidence.Version)
+	defer source.client.CloseIdleConnections()
+	at, err := source.redirected(ctx, &url.URL{Scheme: "https", Host: address, Path: "/node/snapshot", RawQuery: fmt.Sprintf("since=%d", evidence.Version)})
 	if err != nil {
 		return name, nil, err
 	}
-	name, ok := ledger.ParseSnapshotName(path.Base(place))
-	if !ok || !name.Committed || name.Seqno != evidence.Version {
-		return name, nil, fmt.Errorf("the primary names %q, and the snapshot that the service committed to is of seqno %d", place, evidence.Version)
+	name, ok := ledger.ParseSnapshotName(path.Base(at.Path))
+	if !ok || !name.Committed || name.Seqno != evidence.Version || at.Host != address {
+		return name, nil, fmt.Errorf("the primary names %q, and the snapshot that the service committed to is of seqno %d", at, evidence.Version)
 	}
-	body, err := f.download(ctx, client, "https://"+address+place)
+	body, err := source.download(ctx, at)
 	if err != nil {
 		return name, nil, err
 	}
@@ -130,89 +127,13 @@ func (f *snapshotFetcher) primary() (string, error) {
 	return in.PublishedAddress, nil
 }
 
-// client trusts the service, and follows nothing by itself.
-func (f *snapshotFetcher) client() (*http.Client, error) {
+// source trusts the service.
+func (f *snapshotFetcher) source() (*snapshotSource, error) {
 	service, err := f.n.serviceCert()
 	if err != nil {
 		return nil, err
 	}
-	t := &http.Transport{
-		TLSClientConfig: identity.ClientTLS(service, nil), TLSHandshakeTimeout: f.n.cfg.ClientConnectionTimeout,
-		ResponseHeaderTimeout: f.n.cfg.ClientConnectionTimeout, DisableCompression: true,
-	}
-	return &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}, nil
-}
-
-// place asks where the snapshot at or after a seqno is: a path at the same node.
-func (f *snapshotFetcher) place(ctx context.Context, client *http.Client, address string, since uint64) (string, error) {
-	resp, err := f.get(ctx, client, fmt.Sprintf("https://%s/node/snapshot?since=%d", address, since))
-	if err != nil {
-		return "", err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusPermanentRedirect {
-		return "", fmt.Errorf("the primary answers %d; its interface must have the operator feature SnapshotRead", resp.StatusCode)
-	}
-	to, err := url.Parse(resp.Header.Get("Location"))
-	if err != nil || to.Host != address || to.RawQuery != "" {
-		return "", fmt.Errorf("the primary sends this node to %q", resp.Header.Get("Location"))
-	}
-	return to.EscapedPath(), nil
-}
-
-func (f *snapshotFetcher) get(ctx context.Context, client *http.Client, address string) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
-	if err != nil {
-		return nil, err
-	}
-	return client.Do(req)
-}
-
-// stalled is how many connection timeouts may pass without a byte of a snapshot.
-const stalled = 5
-
-// download reads a snapshot within the configured size. A primary that sends nothing for
-// long is given up.
-func (f *snapshotFetcher) download(ctx context.Context, client *http.Client, address string) ([]byte, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	patience := stalled * f.n.cfg.ClientConnectionTimeout
-	watch := time.AfterFunc(patience, func() { cancel(errors.New("the primary stopped sending")) })
-	defer watch.Stop()
-	resp, err := f.get(ctx, client, address)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("the primary answers %d", resp.StatusCode)
-	}
-	limit := int64(f.n.cfg.Snapshots.BackupFetch.MaxSize)
-	if resp.ContentLength > limit {
-		return nil, fmt.Errorf("the snapshot has %d bytes, more than snapshots.backup_fetch.max_size (%d)", resp.ContentLength, limit)
-	}
-	body, err := io.ReadAll(io.LimitReader(progress{resp.Body, func() { watch.Reset(patience) }}, limit+1))
-	switch {
-	case context.Cause(ctx) != nil:
-		return nil, context.Cause(ctx)
-	case err != nil:
-		return nil, fmt.Errorf("reading the snapshot: %w", err)
-	case int64(len(body)) > limit:
-		return nil, fmt.Errorf("the snapshot has more bytes than snapshots.backup_fetch.max_size (%d)", limit)
-	}
-	return body, nil
-}
-
-// progress tells of every read.
-type progress struct {
-	io.Reader
-	read func()
-}
-
-// Read implements io.Reader.
-func (p progress) Read(b []byte) (int, error) {
-	p.read()
-	return p.Reader.Read(b)
+	return newSnapshotSource(identity.ClientTLS(service, nil), f.n.cfg.ClientConnectionTimeout, int64(f.n.cfg.Snapshots.BackupFetch.MaxSize), "snapshots.backup_fetch.max_size"), nil
 }
 
 // check compares a snapshot with what the service committed to.
@@ -224,5 +145,5 @@ func (f *snapshotFetcher) check(name ledger.SnapshotName, evidence tables.Snapsh
 	if digest := s.Digest(); hex.EncodeToString(digest[:]) != evidence.Hash {
 		return fmt.Errorf("the primary's snapshot is not the one that the service committed to (%s)", evidence.Hash)
 	}
-	return f.n.checkSnapshot(s, ledger.SnapshotFile{SnapshotName: name})
+	return f.n.checkSnapshot(s, ledger.SnapshotFile{SnapshotName: name}, &f.n.keys.service.PublicKey)
 }

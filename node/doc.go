@@ -6,11 +6,13 @@
 //
 //	Start   a new service: fresh keys, an empty ledger, the genesis transaction 2.1
 //	Join    a running service: the node asks (package server, POST /node/join) until
-//	        members trust it, is given the secrets, and takes part
+//	        members trust it, is given the secrets, and takes part; it begins with a
+//	        snapshot where it has one, or the service wants it to
+//	Recover the service's next life, from its ledger and, where there is one, a snapshot
 //	Resume  (virtual platform only) the same node again over its own files, with the
 //	        keys of an insecure key file, leading in a new view
 //
-// Recover is refused by name until it exists. A node whose retirement is committed
+// A node whose retirement is committed
 // goes on answering for a few election timeouts and then stops by itself.
 //
 // The order of start is CCF's, since scripts wait for the files: the ledger
@@ -31,6 +33,8 @@
 //	replica      Run         after the servers have ended  sequencing, Raft (see package raftfsm)
 //	serve        Run         ctx                           one per RPC interface: its listener and sessions
 //	fetcher      Run         ctx                           the primary's snapshots, on a backup (snapshots.backup_fetch)
+//	backfiller   Run         ctx                           ledger chunks from before the snapshot that the node began with
+//	files        Run         ctx                           what other nodes ask of this one's ledger files
 //	cleaner      Run         ctx                           old files (files_cleanup)
 //	pending      Run         ctx                           nodes that ceased to ask (pending_node_timeout), on the primary
 //	index        Run         ctx                           the indexing strategies of a compiled-in application

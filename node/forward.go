@@ -103,25 +103,30 @@ func (f *forwarder) send(ctx context.Context, primary string, r *server.Forwarde
 
 // serve answers what other nodes forward, until ctx ends.
 func (f *forwarder) serve(ctx context.Context, s *server.Server) error {
+	defer f.client.CloseIdleConnections()
+	return f.n.serveNodes(ctx, f.stream, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { f.answer(w, r, s) }))
+}
+
+// serveNodes answers other nodes' requests of one protocol until ctx ends.
+func (n *Node) serveNodes(ctx context.Context, stream *raftfsm.Stream, h http.Handler) error {
 	hs := &http.Server{
-		Handler:     http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { f.answer(w, r, s) }),
-		IdleTimeout: 2 * forwardIdle, ReadHeaderTimeout: f.n.cfg.ClientConnectionTimeout,
-		ErrorLog: slog.NewLogLogger(f.n.log.Handler(), slog.LevelDebug),
+		Handler:     h,
+		IdleTimeout: 2 * forwardIdle, ReadHeaderTimeout: n.cfg.ClientConnectionTimeout,
+		ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
 	}
 	done := make(chan error, 1)
-	go func() { done <- hs.Serve(f.stream) }()
+	go func() { done <- hs.Serve(stream) }()
 	select {
 	case err := <-done:
-		return fmt.Errorf("serving forwarded requests: %w", err)
+		return fmt.Errorf("serving other nodes: %w", err)
 	case <-ctx.Done():
 	}
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.n.cfg.ClientConnectionTimeout)
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.cfg.ClientConnectionTimeout)
 	defer cancel()
 	err := hs.Shutdown(drain)
 	if err != nil {
 		err = hs.Close()
 	}
-	f.client.CloseIdleConnections()
 	if ended := <-done; !errors.Is(ended, http.ErrServerClosed) && !errors.Is(ended, net.ErrClosed) {
 		err = errors.Join(err, ended)
 	}

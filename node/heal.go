@@ -4,56 +4,26 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
-	"slices"
 
-	"chancery/gov/tables"
 	"chancery/ledger"
 	"chancery/raftfsm"
-	"chancery/server"
 )
 
-// maxChunkFile bounds a chunk that is fetched: positions in it are 32 bits wide.
-const maxChunkFile = 1 << 32
-
-// errNobody says that no other node has a good copy of a chunk.
-var errNobody = errors.New("no other node has a good copy that it lets be read")
-
-// heal puts a good copy of a damaged chunk in its place, from another node that lets its
-// chunks be read. Each entry of the copy is compared with this node's tree.
+// heal puts a good copy of a damaged chunk in its place, from another node. Each entry of
+// the copy is compared with this node's tree.
 func (n *Node) heal(ctx context.Context, r *raftfsm.Replica, c ledger.ChunkInfo) error {
 	if filepath.Dir(c.Path) != filepath.Clean(n.cfg.Ledger.Directory) {
 		return fmt.Errorf("%s is in a directory that is only read", c.Path)
 	}
-	part := filepath.Join(filepath.Dir(c.Path), "."+filepath.Base(c.Path)+".part")
-	nodes, err := tables.NodesInfo.All(tables.View(n.store.Committed()))
-	if err != nil {
-		return err
-	}
-	var failures []error
-	for _, e := range nodes {
-		id, row := e.Key, e.Value
-		if id == n.keys.id || row.Status != tables.NodeTrusted {
-			continue
-		}
-		for _, in := range row.RPC {
-			if !slices.Contains(in.OperatorFeatures, server.FeatureLedgerChunkRead) {
-				continue
-			}
-			err := n.fetchChunk(ctx, r, c, id, publishedAt(in), part)
-			if err == nil {
-				return nil
-			}
-			failures = append(failures, err)
-		}
-	}
-	return errors.Join(append(failures, errNobody)...)
+	return n.eachPeer(func(id, address string) error { return n.fetchCopy(ctx, r, c, id, address) })
 }
 
-// fetchChunk fetches, checks and installs one copy.
-func (n *Node) fetchChunk(ctx context.Context, r *raftfsm.Replica, c ledger.ChunkInfo, id, address, part string) (err error) {
-	f, err := n.fs.OpenFile(part, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
+// fetchCopy fetches, checks and installs one copy.
+func (n *Node) fetchCopy(ctx context.Context, r *raftfsm.Replica, c ledger.ChunkInfo, id, address string) (err error) {
+	base := filepath.Base(c.Path)
+	part := filepath.Join(filepath.Dir(c.Path), "."+base+".part")
+	name, err := n.fetchPeerChunk(ctx, id, address, c.First, part)
 	if err != nil {
 		return err
 	}
@@ -62,9 +32,8 @@ func (n *Node) fetchChunk(ctx context.Context, r *raftfsm.Replica, c ledger.Chun
 			err = errors.Join(err, n.fs.Remove(part))
 		}
 	}()
-	err = n.fetchPeerFile(ctx, id, address, "/node/ledger_chunk/"+filepath.Base(c.Path), f, maxChunkFile)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
+	if name != base {
+		return fmt.Errorf("node %s has %q in the place of %s", id, name, base)
 	}
 	if err := r.CheckFile(ctx, n.fs, part, c.First, c.Last); err != nil {
 		return fmt.Errorf("the copy of node %s: %w", id, err)

@@ -26,7 +26,8 @@ type joiner struct {
 	n       *Node
 	service *x509.Certificate // that the target must show
 	target  string            // host:port
-	body    []byte            // the request
+	request map[string]any
+	from    *ledger.SnapshotFile // the snapshot to begin with; nil without one
 	own     *tls.Certificate
 }
 
@@ -40,10 +41,18 @@ type refusedError struct {
 	body   []byte
 }
 
-func (e *refusedError) Error() string {
+// code is what the answer says, if it says something.
+func (e *refusedError) code() (code api.Code, message string) {
 	var b api.ErrorBody
-	if json.Unmarshal(e.body, &b) == nil && b.Error != nil {
-		return fmt.Sprintf("the service at %s refuses this node: %d %s: %s", e.target, e.status, b.Error.Code, b.Error.Message)
+	if json.Unmarshal(e.body, &b) != nil || b.Error == nil {
+		return "", ""
+	}
+	return b.Error.Code, b.Error.Message
+}
+
+func (e *refusedError) Error() string {
+	if code, message := e.code(); code != "" {
+		return fmt.Sprintf("the service at %s refuses this node: %d %s: %s", e.target, e.status, code, message)
 	}
 	return fmt.Sprintf("the service at %s refuses this node with status %d", e.target, e.status)
 }
@@ -72,8 +81,10 @@ func (n *Node) prepareJoin(ctx context.Context) (err error) {
 		return err
 	}
 	n.secrets = new(ledger.Secrets)
-	n.joiner, err = n.newJoiner(ctx)
-	return err
+	if n.joiner, err = n.newJoiner(ctx); err != nil {
+		return err
+	}
+	return n.joiner.findSnapshot()
 }
 
 // checkOwnLedger refuses a ledger whose service is another one than that to be joined.
@@ -107,21 +118,16 @@ func (n *Node) newJoiner(ctx context.Context) (*joiner, error) {
 		"public_encryption_key":       row.EncryptionKey,
 		"certificate_signing_request": row.CSR,
 		"node_data":                   row.Data,
-		"startup_seqno":               0,
 		"ledger_sign_mode":            string(n.cfg.Chancery.LedgerSignMode),
 	}
 	if sealed := n.sealing.sealed(); sealed != nil {
 		request["sealing_recovery_data"] = []any{sealed.Key, sealed.Name}
 	}
-	body, err := tables.Marshal(request)
-	if err != nil {
-		return nil, fmt.Errorf("encoding the request to join: %w", err)
-	}
 	own, err := n.certs.self.Get()
 	if err != nil {
 		return nil, err
 	}
-	return &joiner{n: n, service: n.identity, target: n.cfg.Command.Join.TargetRPCAddress, body: body, own: own}, nil
+	return &joiner{n: n, service: n.identity, target: n.cfg.Command.Join.TargetRPCAddress, request: request, own: own}, nil
 }
 
 // run asks again and again until the service trusts this node. Errors: what the service
@@ -139,6 +145,12 @@ func (j *joiner) run(ctx context.Context) error {
 		answer, err := j.ask(ctx)
 		var refused *refusedError
 		switch {
+		case errors.As(err, &refused) && refused.tooOld():
+			if err := j.renew(ctx, err); err != nil {
+				return err
+			}
+			retry.Reset(0)
+			continue
 		case errors.As(err, &refused), errors.Is(err, errUntrusted):
 			return err
 		case err == nil && answer != nil && answer.NetworkInfo != nil:
@@ -163,7 +175,12 @@ const maxJoinAnswer = 16 << 20
 func (j *joiner) ask(ctx context.Context) (*api.JoinAnswer, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*j.n.cfg.ClientConnectionTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+j.target+"/node/join", bytes.NewReader(j.body))
+	j.request["startup_seqno"] = j.startup()
+	request, err := tables.Marshal(j.request)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the request to join: %w", err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+j.target+"/node/join", bytes.NewReader(request))
 	if err != nil {
 		return nil, fmt.Errorf("command.join.target_rpc_address: %w", err)
 	}

@@ -52,6 +52,7 @@ type Node struct {
 	// peers and forwarder are set before current.
 	peers     *raftfsm.Peers
 	forwarder *forwarder
+	files     *raftfsm.Stream // see peerfile.go
 
 	snp snpPlatform
 
@@ -68,6 +69,9 @@ type Node struct {
 	// began with, 0 without one.
 	genesis *genesis
 	startup uint64
+	// initIndex is the seqno before the first that the ledger files held when the node began
+	// to take part. Set before current.
+	initIndex uint64
 
 	decider  *gov.Decision            // nil where the node takes no part in one
 	sealing  *sealing                 // nil where the node seals nothing
@@ -82,6 +86,7 @@ type Node struct {
 	fetcher    *snapshotFetcher
 	history    *historyCache
 	scrubber   *scrubber
+	backfiller *backfiller
 	led        chan struct{} // closed when this node leads for the first time
 	leadOnce   sync.Once
 	stopNotice atomic.Bool
@@ -219,6 +224,7 @@ func translate(err error) error {
 		{raftfsm.ErrStopped, server.ErrStopped},
 		{raftfsm.ErrNotCommitted, server.ErrNotCommitted},
 		{raftfsm.ErrIndexing, server.ErrFetching},
+		{raftfsm.ErrAbsent, server.ErrFetching},
 	} {
 		if errors.Is(err, s.from) {
 			return fmt.Errorf("%w: %w", s.to, err)
@@ -229,13 +235,14 @@ func translate(err error) error {
 
 // Info returns what the node says of itself.
 func (n *Node) Info() server.Info {
-	var init uint64
-	if n.replica() == nil {
-		init = math.MaxUint64 // it may have no chunk at all
+	init := uint64(math.MaxUint64) // it may have no chunk at all
+	if n.replica() != nil {
+		init = n.initIndex
 	}
 	target, recovered := n.recoveryFigures()
 	return server.Info{
-		InitIndex: init, RecoveryTarget: target, LastRecovered: recovered,
+		LedgerScrub: n.scrubber.report(),
+		InitIndex:   init, RecoveryTarget: target, LastRecovered: recovered,
 		ID: n.keys.id, State: n.state.Load().(string), StopNotice: n.stopNotice.Load(),
 		StartupSeqno: n.startup, HistoricalCache: uint64(n.history.bytes()), PrimaryID: n.primaryID(), SelfSignedCert: n.certs.selfSigned(),
 		RefreshAttempts: n.refresher.attempts.Load(), RefreshSuccesses: n.refresher.successes.Load(), RefreshFailures: n.refresher.failures.Load(),

@@ -2,84 +2,162 @@ package node
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
 	"time"
 
-	"chancery/gov/tables"
-	"chancery/internal/identity"
+	"github.com/hashicorp/raft"
+
+	"chancery/raftfsm"
+	"chancery/server"
 )
 
-// peerFileTimeout bounds the download of one file from another node.
-const peerFileTimeout = 10 * time.Minute
+// protocolFiles carries closed ledger chunks between the nodes of a service, over their own
+// connections: HTTP/1.1, GET of
+//
+//	/chunk?with=S   the chunk that holds seqno S; chancery-chunk says its name. 404 without one
+//	/reached        how far the node's committed history reaches, a seqno in decimal
+const protocolFiles raftfsm.Protocol = "chancery-files/1"
 
-// fetchPeerFile copies a file that another node serves on the interface at address to w,
-// max bytes at most. The node is known by its key, whoever endorses the interface. What
-// arrives is to be checked by the caller.
-func (n *Node) fetchPeerFile(ctx context.Context, id, address, path string, w io.Writer, max int64) error {
-	ctx, cancel := context.WithTimeout(ctx, peerFileTimeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+address+path, nil)
+const (
+	chunkPath, reachedPath = "/chunk", "/reached"
+	chunkNameHeader        = "Chancery-Chunk"
+	// peerFileTimeout bounds the download of one file from another node.
+	peerFileTimeout = 10 * time.Minute
+	// maxChunkFile bounds a chunk that is fetched: positions in it are 32 bits wide.
+	maxChunkFile = 1 << 32
+)
+
+// serveFiles gives other nodes what they ask for, from when this one takes part.
+func (n *Node) serveFiles(ctx context.Context) error {
+	select {
+	case <-n.opened:
+		return n.serveNodes(ctx, n.files, http.HandlerFunc(n.answerNode))
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+func (n *Node) answerNode(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case r.Method != http.MethodGet:
+		w.WriteHeader(http.StatusMethodNotAllowed)
+	case r.URL.Path == reachedPath:
+		fmt.Fprint(w, n.replica().Position().Committed.Seqno)
+	case r.URL.Path == chunkPath:
+		n.answerChunk(w, r)
+	default:
+		w.WriteHeader(http.StatusNotFound)
+	}
+}
+
+func (n *Node) answerChunk(w http.ResponseWriter, r *http.Request) {
+	seqno, err := strconv.ParseUint(r.URL.Query().Get("with"), 10, 64)
 	if err != nil {
-		return fmt.Errorf("asking node %s: %w", id, err)
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	files := n.Files()
+	name, ok := files.ChunkWith(seqno)
+	if !ok {
+		w.WriteHeader(http.StatusNotFound)
+		return
+	}
+	f, err := files.OpenChunk(name)
+	if err != nil {
+		n.log.Warn("a ledger chunk cannot be given to another node", "file", name, "err", err)
+		w.WriteHeader(http.StatusInternalServerError)
+		return
+	}
+	defer closeFile(f, n.log)
+	w.Header().Set(chunkNameHeader, name)
+	w.Header().Set("Content-Length", strconv.FormatInt(f.Size(), 10))
+	_, _ = io.Copy(w, io.NewSectionReader(f, 0, f.Size())) // the node that asked may be gone; nobody is left to tell
+}
+
+func closeFile(f server.File, log *slog.Logger) {
+	if err := f.Close(); err != nil {
+		log.Warn("closing a file", "err", err)
+	}
+}
+
+// askNode asks another node over the nodes' own connections. The caller closes the body.
+func (n *Node) askNode(ctx context.Context, id, address, path string, query url.Values) (*http.Response, error) {
+	at := url.URL{Scheme: "http", Host: address, Path: path, RawQuery: query.Encode()}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at.String(), nil)
+	if err != nil {
+		return nil, fmt.Errorf("asking node %s: %w", id, err)
 	}
 	transport := &http.Transport{
-		TLSClientConfig: peerFileTLS(id), DisableKeepAlives: true, TLSHandshakeTimeout: n.cfg.ClientConnectionTimeout,
-		ResponseHeaderTimeout: 5 * n.cfg.ClientConnectionTimeout,
-		DialContext:           (&net.Dialer{Timeout: n.cfg.ClientConnectionTimeout}).DialContext,
+		DialContext: func(context.Context, string, string) (net.Conn, error) {
+			return n.files.Dial(raft.ServerAddress(id+"@"+address), n.cfg.ClientConnectionTimeout)
+		},
+		DisableKeepAlives: true, DisableCompression: true, ResponseHeaderTimeout: 5 * n.cfg.ClientConnectionTimeout,
 	}
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
-		return fmt.Errorf("asking node %s: %w", id, err)
+		return nil, fmt.Errorf("asking node %s: %w", id, err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return nil, errors.Join(fmt.Errorf("node %s answers with status %d", id, resp.StatusCode), resp.Body.Close())
+	}
+	return resp, nil
+}
+
+// reachedBy asks a node how far its committed history reaches.
+func (n *Node) reachedBy(id, address string) (seqno uint64, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*n.cfg.ClientConnectionTimeout)
+	defer cancel()
+	resp, err := n.askNode(ctx, id, address, reachedPath, nil)
+	if err != nil {
+		return 0, err
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("node %s answers with status %d", id, resp.StatusCode)
+	const digits = 20
+	text, err := io.ReadAll(io.LimitReader(resp.Body, digits+1))
+	if err != nil {
+		return 0, fmt.Errorf("asking node %s: %w", id, err)
 	}
-	size, err := io.Copy(w, io.LimitReader(resp.Body, max+1))
-	switch {
-	case err != nil:
-		return fmt.Errorf("reading from node %s: %w", id, err)
-	case size > max:
-		return fmt.Errorf("node %s sends more than %d bytes", id, max)
+	if seqno, err = strconv.ParseUint(string(text), 10, 64); err != nil {
+		return 0, fmt.Errorf("node %s answers %q: %w", id, text, err)
 	}
-	return nil
+	return seqno, nil
 }
 
-// peerFileTLS accepts the node with the given id alone.
-func peerFileTLS(id string) *tls.Config {
-	return &tls.Config{
-		MinVersion:         tls.VersionTLS13,
-		InsecureSkipVerify: true, // the key is compared below; names and issuers differ by interface
-		VerifyPeerCertificate: func(raw [][]byte, _ [][]*x509.Certificate) error {
-			if len(raw) == 0 {
-				return errors.New("it shows no certificate")
-			}
-			cert, err := x509.ParseCertificate(raw[0])
-			if err != nil {
-				return err
-			}
-			have, err := identity.KeyID(cert.PublicKey)
-			if err != nil {
-				return err
-			}
-			if have != id {
-				return fmt.Errorf("the key there is that of node %s", have)
-			}
-			return nil
-		},
+// fetchPeerChunk copies the chunk of another node that holds a seqno to the file part, and
+// returns its name there. What arrives is to be checked by the caller, who has the file where
+// there is no error.
+func (n *Node) fetchPeerChunk(ctx context.Context, id, address string, seqno uint64, part string) (name string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, peerFileTimeout)
+	defer cancel()
+	resp, err := n.askNode(ctx, id, address, chunkPath, url.Values{"with": {strconv.FormatUint(seqno, 10)}})
+	if err != nil {
+		return "", err
 	}
-}
-
-// publishedAt is where others reach an interface.
-func publishedAt(in tables.Interface) string {
-	if in.PublishedAddress != "" {
-		return in.PublishedAddress
+	defer resp.Body.Close()
+	f, err := n.fs.OpenFile(part, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return "", err
 	}
-	return in.BindAddress
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.fs.Remove(part))
+		}
+	}()
+	size, err := io.Copy(f, io.LimitReader(resp.Body, maxChunkFile+1))
+	if err == nil && size > maxChunkFile {
+		err = fmt.Errorf("it sends more than %d bytes", int64(maxChunkFile))
+	}
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return "", fmt.Errorf("reading a chunk of node %s: %w", id, err)
+	}
+	return filepath.Base(resp.Header.Get(chunkNameHeader)), nil
 }

@@ -24,11 +24,12 @@ import (
 // recovery is the state of a node of a service that is recovered from its ledger: its
 // public state is there, its private state waits for the members' shares.
 type recovery struct {
-	target  uint64        // last seqno of the earlier life
-	work    chan struct{} // capacity 1: raised by every commit
-	reading atomic.Bool   // the secrets are there, the private state is being read
-	reached atomic.Uint64 // through which seqno
-	done    atomic.Bool   // it has been read
+	from    *ledger.SnapshotFile // that the node began with; nil without one
+	target  uint64               // last seqno of the earlier life
+	work    chan struct{}        // capacity 1: raised by every commit
+	reading atomic.Bool          // the secrets are there, the private state is being read
+	reached atomic.Uint64        // through which seqno
+	done    atomic.Bool          // it has been read
 }
 
 func newRecovery(target uint64) *recovery {
@@ -76,7 +77,11 @@ func (n *Node) prepareRecover(ctx context.Context) error {
 	if n.ledger.Last().Seqno == 0 {
 		return fmt.Errorf("command Recover: the ledger directory %s holds no signed transaction; a new service begins with Start", n.cfg.Ledger.Directory)
 	}
-	report, err := n.verifyEarlierLife(ctx, previous)
+	from, verified, err := n.snapshotToRecover(previous)
+	if err != nil {
+		return err
+	}
+	report, err := n.verifyEarlierLife(ctx, previous, verified)
 	if err != nil {
 		return err
 	}
@@ -90,7 +95,9 @@ func (n *Node) prepareRecover(ctx context.Context) error {
 	if err := n.setAside(raftDir(n.cfg)); err != nil {
 		return err
 	}
-	n.recovery.Store(newRecovery(last.Seqno))
+	r := newRecovery(last.Seqno)
+	r.from = from
+	n.recovery.Store(r)
 	n.state.Store(stateReadingPublic)
 
 	n.known = last.Seqno + 1 // what the ledger says of earlier secrets is for earlier nodes
@@ -146,9 +153,10 @@ func (n *Node) previousIdentity() (*x509.Certificate, error) {
 
 // verifyEarlierLife audits the ledger: nothing of it is believed that the earlier service
 // did not sign. What is behind its last signature is not looked at; BeginRecovery cuts it.
-func (n *Node) verifyEarlierLife(ctx context.Context, previous *x509.Certificate) (*ledger.Report, error) {
+// With a snapshot the audit begins behind it.
+func (n *Node) verifyEarlierLife(ctx context.Context, previous *x509.Certificate, from *ledger.Checkpoint) (*ledger.Report, error) {
 	begun := time.Now()
-	r, err := ledger.Verify(ctx, n.fs, n.ledgerDirs(), ledger.VerifyOptions{Service: previous})
+	r, err := ledger.Verify(ctx, n.fs, n.ledgerDirs(), ledger.VerifyOptions{Service: previous, Checkpoint: from})
 	if err != nil {
 		return nil, fmt.Errorf("command Recover: the ledger does not verify: %w", err)
 	}
@@ -384,8 +392,11 @@ func (n *Node) readPrivate(ctx context.Context, secrets []gov.LedgerSecret) erro
 			return err
 		}
 	}
-	private := kv.NewStore()
-	for e, err := range n.ledger.Entries(1) {
+	private, err := n.privateBefore()
+	if err != nil {
+		return err
+	}
+	for e, err := range n.ledger.Entries(private.Head().TxID().Seqno + 1) {
 		if err == nil {
 			err = ctx.Err()
 		}
@@ -496,24 +507,4 @@ func (n *Node) submitOpening(ctx context.Context) error {
 func (e *effects) ReadingPrivate() bool {
 	r := e.n.recovery.Load()
 	return r != nil && (r.reading.Load() || r.done.Load())
-}
-
-// SecretHistory implements gov.Recovery: every row that the ledger ever held in the
-// table of past secrets.
-func (e *effects) SecretHistory() ([]gov.SecretLink, error) {
-	var out []gov.SecretLink
-	for entry, err := range e.n.ledger.Entries(1) {
-		if err != nil {
-			return nil, fmt.Errorf("reading the chain of ledger secrets: %w", err)
-		}
-		link := gov.SecretLink{Seqno: entry.ID.Seqno}
-		ok, err := written(entry.Public, tables.NameSecretHistory, &link.Entry)
-		if err != nil {
-			return nil, fmt.Errorf("entry %v: %w", entry.ID, err)
-		}
-		if ok {
-			out = append(out, link)
-		}
-	}
-	return out, nil
 }

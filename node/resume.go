@@ -100,7 +100,7 @@ func (n *Node) lastRows() (service *tables.Service, nodes map[string]tables.Node
 	for _, r := range rows {
 		nodes[r.Key] = r.Value
 	}
-	for e, err := range n.ledger.Entries(n.store.Head().TxID().Seqno + 1) {
+	for e, err := range n.ledger.Entries(max(n.store.Head().TxID().Seqno+1, n.ledger.First())) {
 		if err != nil {
 			return nil, nil, fmt.Errorf("reading the ledger in %s: %w", n.cfg.Ledger.Directory, err)
 		}

@@ -10,31 +10,55 @@ import (
 	"chancery/kv"
 	"chancery/ledger"
 	"chancery/ledger/merkle"
+	"chancery/node/config"
 	"chancery/raftfsm"
 )
 
 // takeUpSnapshot builds the store from the newest snapshot that is valid and that the
 // ledger files reach. It returns nil when there is none: the ledger is then read from
-// its beginning. A snapshot that is not valid is set aside, with a warning.
-func (n *Node) takeUpSnapshot() (*raftfsm.Base, error) {
+// its beginning.
+func (n *Node) takeUpSnapshot() (base *raftfsm.Base, err error) {
+	err = n.eachSnapshot(func(f ledger.SnapshotFile) error {
+		if err := n.withinLedger(f); err != nil {
+			return err
+		}
+		b, store, err := n.openSnapshot(f, &n.keys.service.PublicKey)
+		if err != nil {
+			return err
+		}
+		base, n.store, n.startup = b, store, f.Seqno
+		n.log.Info("starting from a snapshot", "file", f.String(), "transaction", b.ID.String())
+		return nil
+	})
+	return base, err
+}
+
+// withinLedger says why a snapshot is of no use with the ledger files, if it is not.
+func (n *Node) withinLedger(f ledger.SnapshotFile) error {
+	if last := n.ledger.Last(); f.Seqno > last.Seqno {
+		return fmt.Errorf("it is of a transaction that the ledger files, through %v, do not reach", last)
+	}
+	if first := n.ledger.First(); f.Seqno+1 < first {
+		return fmt.Errorf("the ledger files begin at seqno %d, behind it", first)
+	}
+	return nil
+}
+
+// eachSnapshot offers the snapshots that are there to use, the newest first, until one is
+// taken. One that is not valid is set aside, with a warning.
+func (n *Node) eachSnapshot(use func(ledger.SnapshotFile) error) error {
 	dirs := []string{n.cfg.Snapshots.Directory}
 	if d := n.cfg.Snapshots.ReadOnlyDirectory; d != "" {
 		dirs = append(dirs, d)
 	}
 	found, err := ledger.ListSnapshots(n.fs, dirs...)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, f := range found {
-		if f.Seqno > n.ledger.Last().Seqno {
-			n.log.Warn("a snapshot is of a transaction that the ledger files do not reach; it is not used", "file", f.String(), "ledger", n.ledger.Last().String())
-			continue
-		}
-		base, store, err := n.openSnapshot(f)
+		err := use(f)
 		if err == nil {
-			n.store, n.startup = store, f.Seqno
-			n.log.Info("starting from a snapshot", "file", f.String(), "transaction", base.ID.String())
-			return base, nil
+			return nil
 		}
 		if !errors.Is(err, ledger.ErrSnapshot) {
 			n.log.Warn("a snapshot cannot be used; an older one is, or the whole ledger", "file", f.String(), "err", err)
@@ -45,32 +69,27 @@ func (n *Node) takeUpSnapshot() (*raftfsm.Base, error) {
 			n.log.Warn("the snapshot stays where it is", "file", f.String(), "err", err)
 		}
 	}
-	return nil, nil
+	return nil
 }
 
 // openSnapshot verifies a snapshot, by the service's key and against the ledger files,
 // and builds a store from it.
-func (n *Node) openSnapshot(f ledger.SnapshotFile) (*raftfsm.Base, *kv.Store, error) {
+func (n *Node) openSnapshot(f ledger.SnapshotFile, service *ecdsa.PublicKey) (*raftfsm.Base, *kv.Store, error) {
 	s, err := ledger.ReadSnapshot(n.fs, f)
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := n.checkSnapshot(s, f); err != nil {
+	if err := n.checkSnapshot(s, f, service); err != nil {
 		return nil, nil, err
 	}
-	value, ok := s.Single(ledger.TreeMap)
-	if !ok {
-		return nil, nil, fmt.Errorf("%w: it has no tree", ledger.ErrSnapshot)
-	}
-	tree, err := merkle.Parse(value)
+	base, err := baseOf(s)
 	if err != nil {
 		return nil, nil, err
 	}
-	if tree.Size() != s.Seqno {
-		return nil, nil, fmt.Errorf("%w: its tree has %d leaves", ledger.ErrSnapshot, tree.Size())
-	}
-	if err := n.secretsOf(s); err != nil {
-		return nil, nil, err
+	if n.cfg.Command.Type == config.CommandResume {
+		if err := n.secretsOf(s); err != nil {
+			return nil, nil, err
+		}
 	}
 	secret, err := n.secrets.At(s.Seqno)
 	if err != nil {
@@ -79,29 +98,51 @@ func (n *Node) openSnapshot(f ledger.SnapshotFile) (*raftfsm.Base, *kv.Store, er
 	if err := s.Open(secret); err != nil {
 		return nil, nil, err
 	}
+	store, err := storeOf(s.ID(), s.Public, s.Private)
+	return base, store, err
+}
+
+// baseOf is where a replica stands that begins with a snapshot.
+func baseOf(s *ledger.Snapshot) (*raftfsm.Base, error) {
+	value, ok := s.Single(ledger.TreeMap)
+	if !ok {
+		return nil, fmt.Errorf("%w: it has no tree", ledger.ErrSnapshot)
+	}
+	tree, err := merkle.Parse(value)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ledger.ErrSnapshot, err)
+	}
+	if tree.Size() != s.Seqno {
+		return nil, fmt.Errorf("%w: its tree has %d leaves", ledger.ErrSnapshot, tree.Size())
+	}
+	return &raftfsm.Base{ID: s.ID(), Leaf: s.Leaf, Tree: tree, Views: s.Views}, nil
+}
+
+// storeOf builds a store from the maps of a snapshot of the state at id.
+func storeOf(id raftfsm.TxID, parts ...[]ledger.SnapshotMap) (*kv.Store, error) {
 	b := kv.NewBuilder()
-	for _, maps := range [][]ledger.SnapshotMap{s.Public, s.Private} {
+	for _, maps := range parts {
 		for _, m := range maps {
 			for _, e := range m.Entries {
 				b.Put(m.Name, e.Key, e.Value, e.Version)
 			}
 		}
 	}
-	store, err := b.Store(s.ID())
+	store, err := b.Store(id)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", ledger.ErrSnapshot, err)
+		return nil, fmt.Errorf("%w: %w", ledger.ErrSnapshot, err)
 	}
-	return &raftfsm.Base{ID: s.ID(), Leaf: s.Leaf, Tree: tree, Views: s.Views}, store, nil
+	return store, nil
 }
 
-// checkSnapshot checks that this service committed to the snapshot, and that the ledger
-// files hold the transaction that it is of.
-func (n *Node) checkSnapshot(s *ledger.Snapshot, f ledger.SnapshotFile) error {
+// checkSnapshot checks that the service with the given key committed to the snapshot, and
+// that the ledger files, where they reach it, hold the transaction that it is of.
+func (n *Node) checkSnapshot(s *ledger.Snapshot, f ledger.SnapshotFile, want *ecdsa.PublicKey) error {
 	service, err := s.Service()
 	if err != nil {
 		return err
 	}
-	if key, ok := service.PublicKey.(*ecdsa.PublicKey); !ok || !n.keys.service.PublicKey.Equal(key) {
+	if key, ok := service.PublicKey.(*ecdsa.PublicKey); !ok || !want.Equal(key) {
 		return errors.New("it is of another service")
 	}
 	id, err := s.VerifyReceipt(service)
@@ -110,6 +151,9 @@ func (n *Node) checkSnapshot(s *ledger.Snapshot, f ledger.SnapshotFile) error {
 	}
 	if id.Seqno != f.Evidence {
 		return fmt.Errorf("its receipt is of transaction %v", id)
+	}
+	if s.Seqno < n.ledger.First() || s.Seqno > n.ledger.Last().Seqno {
+		return nil
 	}
 	e, err := n.ledger.Read(s.Seqno)
 	if err != nil {
@@ -160,17 +204,9 @@ func (n *Node) secretsOf(s *ledger.Snapshot) error {
 // What the rows hold is authenticated when it is decrypted.
 func (n *Node) pastSecrets(seqno uint64) error {
 	for {
-		e, err := n.ledger.Read(seqno)
+		row, err := n.secretHistoryAt(seqno)
 		if err != nil {
 			return err
-		}
-		var row tables.SecretHistoryEntry
-		ok, err := written(e.Public, tables.NameSecretHistory, &row)
-		if err != nil {
-			return fmt.Errorf("entry %v: %w", e.ID, err)
-		}
-		if !ok {
-			return fmt.Errorf("transaction %v writes no past secret", e.ID)
 		}
 		if row.Previous == nil {
 			return nil

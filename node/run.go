@@ -63,7 +63,7 @@ func open(ctx context.Context, cfg *config.Config, o Options) (_ *Node, err erro
 	n.fs = durable.Watch(o.FS, o.Now, n.disk.done)
 	n.refresher, n.membership = newKeyRefresher(n), newMembership(n)
 	n.snapshots, n.fetcher = newSnapshotter(n), newSnapshotFetcher(n)
-	n.scrubber = newScrubber(n)
+	n.scrubber, n.backfiller = newScrubber(n), newBackfiller(n)
 	n.history = newHistoryCache(int64(cfg.HistoricalCacheSoftLimit))
 	n.state.Store(stateInitialized)
 	switch cfg.Command.Type {
@@ -179,14 +179,21 @@ func (n *Node) openReplica(ctx context.Context) error {
 		return err
 	}
 	n.listeners.nodeTakeover = true
-	n.forwarder = newForwarder(n, n.peers)
+	n.forwarder, n.files = newForwarder(n, n.peers), n.peers.Stream(protocolFiles)
 	transport := n.peers.NewTransport()
 	var base *raftfsm.Base
-	if n.cfg.Command.Type == config.CommandResume {
-		if base, err = n.takeUpSnapshot(); err != nil {
-			return err
-		}
+	switch n.cfg.Command.Type {
+	case config.CommandResume:
+		base, err = n.takeUpSnapshot()
+	case config.CommandRecover:
+		base, err = n.beginRecovered()
+	case config.CommandJoin:
+		base, err = n.joiner.beginWithSnapshot()
 	}
+	if err != nil {
+		return errors.Join(err, n.closePeers(transport))
+	}
+	n.initIndex = n.ledger.First() - 1
 	cfg := raftfsm.Config{
 		ID: n.keys.id, Dir: raftDir(n.cfg), FS: n.fs, Ledger: n.ledger, Secrets: n.secrets, Store: n.store,
 		Sign: n.sign, NextSecret: n.nextSecret, Transport: transport, Address: raft.ServerAddress(n.listeners.nodeAddress),
@@ -196,6 +203,7 @@ func (n *Node) openReplica(ctx context.Context) error {
 		UnsafeNoFsync: n.cfg.Chancery.Fsync == config.FsyncNever,
 		Stored:        func(took time.Duration) { n.disk.done(opRaftLog, "raft.db", took) },
 		SnapshotDue:   n.snapshots.isDue, Snapshot: n.snapshots.take, Base: base,
+		Missing: n.backfiller.missing, Reached: n.reachedBy,
 		Now: n.opts.Now, Committed: n.raise, Led: n.leads, Log: n.log,
 	}
 	if n.cfg.Command.Type == config.CommandStart {
@@ -281,6 +289,8 @@ func (n *Node) run(ctx context.Context) error {
 	g.Go(func() error { return newCleaner(n).run(gctx) })
 	g.Go(func() error { return n.runPending(gctx) })
 	g.Go(func() error { return n.scrubber.run(gctx) })
+	g.Go(func() error { return n.backfiller.run(gctx) })
+	g.Go(func() error { return n.serveFiles(gctx) })
 	g.Go(func() error { return n.runRecovery(gctx) })
 	g.Go(func() error { return n.runDecision(gctx) })
 	g.Go(func() error { return n.runRenewal(gctx) })

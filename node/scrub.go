@@ -3,12 +3,15 @@ package node
 import (
 	"context"
 	"errors"
+	"maps"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
 	"chancery/ledger"
 	"chancery/raftfsm"
+	"chancery/server/api"
 )
 
 // scrubber reads the node's closed ledger chunks again and again, at a bounded rate, and
@@ -35,6 +38,20 @@ func (s *scrubber) result() scrubbed {
 	out := s.state
 	out.damaged = len(s.bad)
 	return out
+}
+
+// report is the result for /node/metrics.
+func (s *scrubber) report() *api.LedgerScrub {
+	if s.n.cfg.Chancery.ScrubRate == 0 {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	damaged := slices.Sorted(maps.Keys(s.bad))
+	if damaged == nil {
+		damaged = []string{}
+	}
+	return &api.LedgerScrub{Bytes: s.state.bytes, Rounds: s.state.rounds, Damaged: damaged}
 }
 
 // scrubPause is the time between two rounds, and how often rate is kept.

@@ -48,7 +48,7 @@
 // by the service. [Replica.Reconcile] leads Raft's configuration to the wanted set of
 // nodes, one safe step at a time; a new node has no vote before it has caught up. One
 // whose missing records are gone from the primary's log is sent the ledger's signed
-// entries, and believes each of them only after checking it as at start: the tag with
+// entries behind its own, and believes each of them only after checking it as at start: the tag with
 // the ledger secret, each signature's root against its own tree. [Replica.Transfer]
 // hands the primary's role over with nothing in flight.
 //
@@ -68,7 +68,9 @@
 // derived from the ledger files and not synced. An old entry counts only if it leads,
 // through them, to a subtree whose root is in memory; where it does not, the files are
 // made anew and the question may be asked again. A replica that begins with a snapshot
-// ([Base]) takes its tree from them if they lead to the snapshot's root.
+// ([Base]) takes its tree from them if they lead to the snapshot's root. Where the ledger
+// files begin behind the snapshot, tree and index do too: they know the subtrees before, and
+// nothing in them. [Replica.Extend] takes in earlier chunks that lead there.
 //
 // # Nonces
 //

@@ -314,7 +314,7 @@ func (r *Replica) runIndex(ctx context.Context) error {
 			err := r.index.rederive(ctx, r.cfg.Ledger, edges)
 			switch {
 			case err == nil:
-				r.cfg.Log.Info("the index of the ledger was damaged, and is made anew")
+				r.cfg.Log.Info("the index of the ledger is made")
 			case ctx.Err() == nil:
 				r.index.broken.Store(&err)
 				r.cfg.Log.Error("the index of the ledger cannot be made anew", "err", err)

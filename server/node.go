@@ -173,6 +173,8 @@ type Info struct {
 	RefreshAttempts, RefreshSuccesses, RefreshFailures uint64
 	// HistoricalCache is the size in bytes of what is cached for historical queries.
 	HistoricalCache uint64
+	// LedgerScrub is what the reading again of closed chunks found; nil where that is off.
+	LedgerScrub *api.LedgerScrub
 	// InitIndex is the first seqno of which this node may have ledger chunks.
 	InitIndex uint64
 }

@@ -201,7 +201,7 @@ func (s *Server) getSelfSigned(context.Context, *Call) (any, error) {
 }
 
 func (s *Server) getMetrics(context.Context, *Call) (any, error) {
-	return api.Metrics{Sessions: s.sessionMetrics()}, nil
+	return api.Metrics{Sessions: s.sessionMetrics(), LedgerScrub: s.node.Info().LedgerScrub}, nil
 }
 
 func (s *Server) getHistoricalCache(context.Context, *Call) (any, error) {

@@ -17,6 +17,7 @@ import (
 	"chancery/client"
 	"chancery/internal/durable"
 	"chancery/ledger"
+	"chancery/server/api"
 )
 
 // snapshots lists the node's committed snapshots, the newest first.
@@ -251,5 +252,13 @@ func TestOldFiles(t *testing.T) {
 
 	flip(t, filepath.Join(archive, "ledger_1-"+strings.Split(filepath.Base(before[0]), "-")[1]))
 	until(t, "the damaged chunk is found", func() bool { return strings.Contains(n.log(), "a ledger chunk is damaged") })
+	resp, err := c.Do(t.Context(), client.Request{Method: "GET", Path: "/node/metrics"})
+	var m api.Metrics
+	if err == nil {
+		err = json.Unmarshal(resp.Body, &m)
+	}
+	if name := filepath.Base(before[0]); err != nil || m.LedgerScrub == nil || m.LedgerScrub.Bytes == 0 || !slices.Contains(m.LedgerScrub.Damaged, name) {
+		t.Errorf("/node/metrics: %+v, %v", m.LedgerScrub, err)
+	}
 	s.holds(c, acked)
 }

@@ -108,14 +108,14 @@ type Join struct {
 	RetryTimeout time.Duration `json:"retry_timeout"`
 	// FollowRedirect follows a redirect to the primary.
 	FollowRedirect bool `json:"follow_redirect"`
-	// FetchRecentSnapshot has no effect: a joiner needs no snapshot, the primary sends it the
-	// ledger. So have the bounds on fetching one.
+	// FetchRecentSnapshot has a joiner fetch a snapshot from the node that it asks, or the one
+	// that it is led to, when the service does not let it in without a newer one than it has.
 	FetchRecentSnapshot bool `json:"fetch_recent_snapshot"`
-	// FetchSnapshotMaxAttempts has no effect.
+	// FetchSnapshotMaxAttempts bounds the attempts.
 	FetchSnapshotMaxAttempts int64 `json:"fetch_snapshot_max_attempts" config:"min=1"`
-	// FetchSnapshotRetryInterval has no effect.
+	// FetchSnapshotRetryInterval is the time between two attempts.
 	FetchSnapshotRetryInterval time.Duration `json:"fetch_snapshot_retry_interval"`
-	// FetchSnapshotMaxSize has no effect.
+	// FetchSnapshotMaxSize bounds the snapshot fetched.
 	FetchSnapshotMaxSize Size `json:"fetch_snapshot_max_size"`
 	// HostDataTransparentStatementPath is a transparent statement over the node's host
 	// data. It cannot be honoured yet: anything but null is refused.

@@ -126,6 +126,16 @@ type JSMetrics struct {
 // Metrics is the answer of GET /node/metrics.
 type Metrics struct {
 	Sessions Sessions `json:"sessions"`
+	// LedgerScrub is Chancery's own; nil where the node does not read its chunks again.
+	LedgerScrub *LedgerScrub `json:"ledger_scrub,omitempty"`
+}
+
+// LedgerScrub is what the reading again of closed ledger chunks has found since the node
+// started.
+type LedgerScrub struct {
+	Bytes   uint64   `json:"bytes"`
+	Rounds  uint64   `json:"rounds"`
+	Damaged []string `json:"damaged_chunks"` // file names, as of each chunk's last reading
 }
 
 // Sessions counts open sessions, now and at most.
