@@ -127,6 +127,9 @@ func (a *audit) signed(e *ledger.Entry, m *writeset.MapWrites, message func([]by
 			act.Signed = time.Unix(*s.Envelope.Header.CreatedAt, 0).UTC()
 			act.Kind = *s.Envelope.Header.MsgType
 			a.describe(e, act, s)
+			if unsealed(e) {
+				act.Text += "; the node opened the ledger secrets with a share that it had sealed"
+			}
 			a.repeat(e, act, s)
 			return act
 		}
@@ -313,6 +316,12 @@ var byNode = map[string]string{
 	tables.NameJWTSigningKeys:            "keys of a token issuer are refreshed",
 	tables.NameServiceInfo:               "the service is created, recovered or opened",
 	tables.NameMembersAcks:               "a member asks for the state to accept",
+}
+
+// unsealed says whether a node opened the ledger secrets by itself in an entry.
+func unsealed(e *ledger.Entry) bool {
+	m := e.Public.Map(tables.NameLastRecoveryType)
+	return m != nil && len(m.Writes) == 1 && string(m.Writes[0].Value) == `"`+tables.RecoveryUnsealing+`"`
 }
 
 // decisionTables begins the names of the tables in which locations decide.

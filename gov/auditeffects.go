@@ -37,11 +37,7 @@ func newAuditKeys() (*auditKeys, error) {
 // effects are those of an act that was signed at a time, on the audit's present state. In
 // the entry stands what the node alone can tell: whether it unsealed the ledger secrets.
 func (k *auditKeys) effects(a *audit, e *ledger.Entry, signedAt int64) Effects {
-	fx := auditEffects{k, a, time.Unix(signedAt, 0), false}
-	if m := e.Public.Map(tables.NameLastRecoveryType); m != nil && len(m.Writes) == 1 {
-		fx.unsealed = string(m.Writes[0].Value) == `"`+tables.RecoveryUnsealing+`"`
-	}
-	return fx
+	return auditEffects{k, a, time.Unix(signedAt, 0), unsealed(e)}
 }
 
 type auditEffects struct {

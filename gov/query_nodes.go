@@ -17,7 +17,10 @@ type NodeView struct {
 	QuoteInfo        QuoteView                `json:"quoteInfo"`
 	RetiredCommitted bool                     `json:"retiredCommitted"`
 	RPCInterfaces    map[string]InterfaceView `json:"rpcInterfaces"`
-	Status           tables.NodeStatus        `json:"status"`
+	// SealingLocation is the name under which a node will recover the service by itself, if
+	// it keeps a recovery key: who trusts it agrees to that. CCF shows none.
+	SealingLocation string            `json:"sealingRecoveryLocation,omitempty"`
+	Status          tables.NodeStatus `json:"status"`
 }
 
 // QuoteView is a node's attestation; which members are set depends on the format.
@@ -53,13 +56,17 @@ func nodeView(r tables.Reader, id string, n tables.Node) (*NodeView, error) {
 	if err != nil {
 		return nil, fmt.Errorf("quote of node %s: %w", id, err)
 	}
+	location, err := sealingLocation(r, id)
+	if err != nil {
+		return nil, err
+	}
 	interfaces := make(map[string]InterfaceView, len(n.RPC))
 	for name, i := range n.RPC {
 		interfaces[name] = InterfaceView{PublishedAddress: i.PublishedAddress, Protocol: i.AppProtocol}
 	}
 	return &NodeView{
 		NodeID: id, Status: n.Status, NodeData: n.Data, Certificate: cert,
-		RetiredCommitted: n.RetiredCommitted, QuoteInfo: quote, RPCInterfaces: interfaces,
+		RetiredCommitted: n.RetiredCommitted, QuoteInfo: quote, RPCInterfaces: interfaces, SealingLocation: location,
 	}, nil
 }
 

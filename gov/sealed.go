@@ -30,6 +30,23 @@ func (n *SealedNode) put(tx tables.Writer, id string) error {
 	return tables.SealingNames.Put(tx, n.Name, id)
 }
 
+// sealingLocation is the name of a node's location, "" where it keeps no recovery key.
+func sealingLocation(r tables.Reader, id string) (string, error) {
+	if !tables.NodesSealedRecoveryKeys.Has(r, id) {
+		return "", nil
+	}
+	names, err := tables.SealingNames.All(r)
+	if err != nil {
+		return "", err
+	}
+	for _, name := range names {
+		if name.Value == id {
+			return name.Key, nil
+		}
+	}
+	return "", nil
+}
+
 // ForgetNode deletes what the tables hold of a node that is gone for good.
 func ForgetNode(tx *kv.Tx, id string) error {
 	tables.NodesInfo.Delete(tx, id)

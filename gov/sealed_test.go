@@ -39,6 +39,9 @@ func TestSealedRecovery(t *testing.T) {
 		t.Error("the create transaction seals, unlike CCF's")
 	}
 	s.open()
+	if v, err := gov.GetNode(s.head(), s.nodeID); err != nil || v.SealingLocation != "here" {
+		t.Errorf("members see %+v, %v", v, err)
+	}
 	for life := 1; life <= 2; life++ {
 		s.accept(action{Name: "trigger_ledger_rekey"})
 		before, _, err := tables.SealedShares.Get(s.head())

@@ -55,7 +55,7 @@ func TestSealedRecovery(t *testing.T) {
 	n := w.nodes[0]
 	n.ends(os.Kill)
 	out, err := exec.Command(binary(t, "chancery"), "gov", "audit", filepath.Join(n.dir, "ledger")).CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "each holds") {
+	if err != nil || !strings.Contains(string(out), "each holds") || !strings.Contains(string(out), "with a share that it had sealed") {
 		t.Errorf("the audit says: %v\n%s", err, out)
 	}
 }
