@@ -107,6 +107,6 @@ func (e *effects) Unseal(info tables.SealedSharesInfo) ([]byte, bool, error) {
 	if err != nil {
 		return nil, true, fmt.Errorf("Failed to unseal ledger secret for private recovery: %w", err)
 	}
-	e.n.log.Info("Unsealed ledger secret, initiating private recovery")
+	e.n.log.Info("the sealed share opens the ledger secret", "sealed by", s.earlier.NodeID)
 	return secret, true, nil
 }
