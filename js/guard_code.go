@@ -1,6 +1,7 @@
 package js
 
 import (
+	"reflect"
 	"strings"
 
 	"github.com/dop251/goja"
@@ -58,8 +59,21 @@ func (s *sandbox) guardRegExp() {
 	for _, name := range []string{"exec", "test"} {
 		s.wrap(proto, name, s.timed)
 	}
-	for _, name := range []*goja.Symbol{goja.SymMatch, goja.SymMatchAll, goja.SymReplace, goja.SymSearch, goja.SymSplit} {
+	for _, name := range []*goja.Symbol{goja.SymMatch, goja.SymMatchAll, goja.SymSearch} {
 		s.wrapSymbol(proto, name, s.timed)
+	}
+	describe, _ := goja.AssertFunction(s.global("Object").Get("getOwnPropertyDescriptor"))
+	exec := proto.Get("exec").(*goja.Object)
+	for _, name := range []*goja.Symbol{goja.SymReplace, goja.SymSplit} {
+		s.wrapSymbol(proto, name, func(old native) native {
+			old = s.timed(old)
+			return func(c goja.FunctionCall) goja.Value {
+				if o, ok := c.This.(*goja.Object); ok && !s.execs(o, exec, describe) {
+					s.throwType("replace and split take no exec but that of RegExp")
+				}
+				return old(c)
+			}
+		})
 	}
 	for _, name := range []string{"match", "matchAll", "search"} {
 		s.wrap(s.proto("String"), name, func(old native) native {
@@ -72,6 +86,26 @@ func (s *sandbox) guardRegExp() {
 		})
 	}
 }
+
+// execs says whether an object's exec is the given function, for certain. Another one can
+// say that it found thousands of millions of groups, which are walked over natively.
+func (s *sandbox) execs(o, exec *goja.Object, describe goja.Callable) bool {
+	for ; o != nil; o = o.Prototype() {
+		if o.ExportType() == proxyType {
+			return false
+		}
+		found, err := describe(goja.Undefined(), o, s.vm.ToValue("exec"))
+		if err != nil {
+			return false
+		}
+		if d, ok := found.(*goja.Object); ok {
+			return d.Get("value") == exec
+		}
+	}
+	return true // it has none: what calls it throws
+}
+
+var proxyType = reflect.TypeFor[goja.Proxy]()
 
 // pattern throws unless the text may be compiled as a regular expression.
 func (s *sandbox) pattern(v goja.Value) {

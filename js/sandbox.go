@@ -43,6 +43,9 @@ type sandbox struct {
 	quiet  bool                 // enableMetricsLogging(false)
 	chains map[*goja.Object]int // depth of proxies and bound functions
 	joins  int                  // nested conversions of arrays to strings
+	json   jsonWalk             // the innermost call of JSON.stringify
+
+	replacer goja.Value // jsonValue, once it was needed
 
 	// Set for the duration of one call, cleared after it: nothing that the script kept
 	// can reach the transaction of a call that is over.
