@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -103,6 +104,7 @@ type history struct {
 	next      int
 	committed map[int]writeset.TxID // acknowledged as committed
 	executed  map[int]writeset.TxID // answered on execution
+	reads     atomic.Int64          // that were answered, rightly
 }
 
 func (h *history) snapshot() *history {

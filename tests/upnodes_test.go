@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -179,7 +180,20 @@ func TestFaultUpNodes(t *testing.T) {
 		c := s.anyNode()
 		writers.Go(func() { h.write(ctx, c, true) })
 	}
-	for round := range min(max(kills(t)/20, 2), 5) { // up gives up on nodes that end more often
+	for range 4 {
+		c := s.anyNode()
+		writers.Go(func() { h.read(ctx, t, c) })
+	}
+	rounds, every := min(max(kills(t)/20, 2), 5), time.Duration(0) // up gives up on nodes that end more often
+	if d, err := time.ParseDuration(os.Getenv("CHANCERY_SOAK")); err == nil {
+		every = 20 * time.Second
+		rounds = int(d / every)
+	}
+	next := time.NewTimer(0)
+	defer next.Stop()
+	for round := range rounds {
+		<-next.C
+		next.Reset(every)
 		ids := s.trusted(s.anyNode(), 3)
 		h.await(t, len(h.snapshot().committed)+50)
 		pid := s.primaryPID()
@@ -191,6 +205,7 @@ func TestFaultUpNodes(t *testing.T) {
 	h.await(t, len(h.snapshot().committed)+50)
 	cancel()
 	writers.Wait()
+	t.Logf("%d writes acknowledged as committed, %d reads", len(h.committed), h.reads.Load())
 	seen := map[writeset.TxID]int{}
 	for id, tx := range h.committed {
 		if other, twice := seen[tx]; twice {
@@ -217,6 +232,34 @@ func TestFaultUpNodes(t *testing.T) {
 	}
 	s.interrupt()
 	s.checkLedgers()
+}
+
+// read reads records that were acknowledged as committed, until ctx ends: each is there, as
+// it was written, whatever becomes of the primary.
+func (h *history) read(ctx context.Context, t *testing.T, c *client.Client) {
+	for ctx.Err() == nil {
+		h.mu.Lock()
+		id := 0
+		for id = range h.committed { // any
+			break
+		}
+		h.mu.Unlock()
+		if id == 0 {
+			<-time.After(10 * time.Millisecond)
+			continue
+		}
+		resp, err := c.Do(ctx, client.Request{Path: fmt.Sprint("/app/log/private?id=", id), Wait: client.ForCommit})
+		var e *client.Error
+		switch {
+		case errors.As(err, &e) && e.Status == http.StatusNotFound:
+			t.Errorf("record %d, acknowledged as committed, is not there: %v", id, err)
+		case err != nil: // no answer is no wrong one
+		case string(resp.Body) != fmt.Sprintf(`{"msg":"message %d"}`, id):
+			t.Errorf("record %d reads %s", id, resp.Body)
+		default:
+			h.reads.Add(1)
+		}
+	}
 }
 
 // replaced waits until a node that was not there before is trusted, and all have a vote:

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -41,6 +42,7 @@ and the node's keys lie in the workspace in the clear.`,
 	c.Flags().StringVar(&workspace, "workspace", "workspace", "directory of the service's files")
 	c.Flags().IntVar(&o.Port, "port", 8000, "port on 127.0.0.1")
 	c.Flags().IntVar(&o.Nodes, "nodes", 1, "number of nodes: three survive the loss of one, five of two")
+	c.Flags().DurationVar(&o.ElectionTimeout, "election-timeout", time.Second, "how long the primary may be silent before the others elect another one")
 	c.Flags().StringSliceVar(&o.Zones, "zones", nil, "labels of the zones in which the nodes stand, in turn (a,b,c)")
 	c.Flags().StringVar(&o.Metrics, "metrics", "", "host:port on which the node shows figures to Prometheus, at /metrics")
 	return c
@@ -53,6 +55,9 @@ func up(ctx context.Context, s streams, app string, o supervise.Options) error {
 	}
 	if o.Nodes < 1 || o.Nodes > supervise.MaxNodes {
 		return usagef("--nodes %d is not from 1 to %d", o.Nodes, supervise.MaxNodes)
+	}
+	if t := o.ElectionTimeout; t != 0 && (t < 100*time.Millisecond || t%time.Millisecond != 0) {
+		return usagef("--election-timeout %v is not a number of milliseconds from 100 on", o.ElectionTimeout)
 	}
 	if o.Metrics != "" {
 		if _, _, err := net.SplitHostPort(o.Metrics); err != nil {

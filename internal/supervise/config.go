@@ -56,7 +56,7 @@ type command struct {
 }
 
 // writeConfig writes a node's configuration.
-func (w Workspace) writeConfig(h home, n *node, c command, metrics string) error {
+func (w Workspace) writeConfig(h home, n *node, c command, metrics string, election time.Duration) error {
 	if c.kind == "Start" { // nobody ever saw this service
 		if err := os.RemoveAll(string(h)); err != nil {
 			return fmt.Errorf("clearing a half-started node: %w", err)
@@ -77,6 +77,7 @@ func (w Workspace) writeConfig(h home, n *node, c command, metrics string) error
 		return err
 	}
 	config := sandboxConfig(n.at, c, metrics, common)
+	config["consensus"] = object{"election_timeout": fmt.Sprintf("%dms", election.Milliseconds())}
 	if n.zone != "" {
 		data, err := json.Marshal(object{"zone": n.zone})
 		if err != nil {
@@ -127,7 +128,6 @@ func sandboxConfig(at place, c command, metrics, common string) object {
 			"subject_alt_names":     []string{"iPAddress:" + at.host(), "dNSName:localhost"},
 			"initial_validity_days": validDays,
 		},
-		"consensus": object{"election_timeout": "1s"},
-		"chancery":  chancery,
+		"chancery": chancery,
 	}
 }

@@ -75,6 +75,9 @@ const (
 // a new one, or of those that are there the one whose log is longest by Raft's rule.
 func newSupervisor(o Options) (*supervisor, error) {
 	o.Nodes = max(o.Nodes, 1)
+	if o.ElectionTimeout == 0 {
+		o.ElectionTimeout = time.Second
+	}
 	if o.Say == nil {
 		o.Say = func(string) {}
 	}
@@ -168,7 +171,7 @@ func (s *supervisor) start(n *node, h home, c command) error {
 	if n != s.nodes[0] {
 		metrics = ""
 	}
-	if err := s.w.writeConfig(h, n, c, metrics); err != nil {
+	if err := s.w.writeConfig(h, n, c, metrics, s.o.ElectionTimeout); err != nil {
 		return err
 	}
 	p, err := h.start(s.o.Chanceryd)

@@ -29,6 +29,8 @@ type Options struct {
 	// Zones are the labels of the zones in which the nodes stand, in turn: node k is in
 	// zone k modulo their number. Without any, nodes keep what the workspace remembers.
 	Zones []string
+	// ElectionTimeout is how long the primary may be silent; 0 counts as 1 s.
+	ElectionTimeout time.Duration
 	// Metrics is the host:port of the first node's Prometheus figures; "" shows none.
 	Metrics string
 	// App is deployed when the service is opened, and again when Redeploy is set; nil

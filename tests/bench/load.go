@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"os"
@@ -23,6 +24,7 @@ import (
 type target struct {
 	address string
 	tls     *tls.Config
+	service *x509.Certificate // nil of the empty handler
 	pid     int
 	ledger  supervise.Workspace // whose ledger grows, "" for none
 }

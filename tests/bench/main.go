@@ -23,6 +23,8 @@ func main() {
 	conns := flag.String("conns", "1,16,64,256", "numbers of connections")
 	empty := flag.String("empty", "", "serve the empty gin handler with the certificates of this directory (used by itself)")
 	backup := flag.Int64("backup", 1<<30, "bytes of the ledger that is backed up; 0 leaves these rows out")
+	times := flag.Int("failovers", 5, "how often the primary of three nodes is killed; 0 leaves these rows out")
+	nodes := flag.Bool("only-nodes", false, "measure nothing but services of several nodes")
 	alone := flag.Bool("only-backup", false, "measure nothing but backups")
 	flag.Parse()
 	var err error
@@ -30,10 +32,15 @@ func main() {
 	switch {
 	case *empty != "":
 		err = serveEmpty(*empty)
+	case *nodes:
+		err = runNodes(*chancery, *native, *times, b)
 	case *alone:
 		err = runBackup(*chancery, *backup, b)
 	default:
 		if err = run(*chancery, *native, b); err == nil {
+			err = runNodes(*chancery, *native, *times, b)
+		}
+		if err == nil {
 			err = runBackup(*chancery, *backup, b)
 		}
 	}

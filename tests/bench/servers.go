@@ -32,6 +32,7 @@ func (b *bench) stop() {
 	for i := len(b.stops) - 1; i >= 0; i-- {
 		b.stops[i]()
 	}
+	b.stops = nil
 }
 
 // startService runs `chancery up` until the service is open.
@@ -82,7 +83,7 @@ func serviceTarget(w supervise.Workspace, address string) (*target, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &target{address: address, tls: identity.ClientTLS(service, &own), pid: pid, ledger: w}, nil
+	return &target{address: address, tls: identity.ClientTLS(service, &own), service: service, pid: pid, ledger: w}, nil
 }
 
 // startEmpty runs this program again as the empty handler.
