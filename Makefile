@@ -4,13 +4,14 @@
 #   make build              bin/chanceryd and bin/chancery
 #   make test               all tests (RACE=-race adds the race detector)
 #   make check              format, vet, staticcheck, architecture, known vulnerabilities
-#   make test-faults        the long crash and fault tests (KILLS=200)
+#   make test-faults        the long crash and fault tests (KILLS=200, SEEDS=100)
 #   make bench              measure, and print one table
 #   make fuzz               every fuzz target for FUZZTIME (10s)
 
 GO ?= go
 RACE ?=
 KILLS ?= 200
+SEEDS ?= 100
 FUZZTIME ?= 10s
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
@@ -40,7 +41,7 @@ test:
 	$(GO) test $(RACE) -timeout=25m ./...
 
 test-faults:
-	CHANCERY_KILLS=$(KILLS) $(GO) test $(RACE) -count=1 -timeout=60m -v -run 'Kill|Crash|Fault|Leak|Failover|Chaos|Linearizable' ./tests ./node ./raftfsm ./ledger ./internal/durable/...
+	CHANCERY_KILLS=$(KILLS) CHANCERY_SEEDS=$(SEEDS) $(GO) test $(RACE) -count=1 -timeout=60m -v -run 'Kill|Crash|Fault|Leak|Failover|Chaos|Linearizable|Seeds' ./tests ./node ./raftfsm ./ledger ./internal/durable/... ./internal/testnet
 
 bench: build
 	$(GO) build $(BUILD) -o bin/logging ./samples/logging/native

@@ -28,7 +28,7 @@ var levels = map[string]int{
 	"gov/tables": 2, "js": 2, "raftfsm": 2, "attest/platform": 2, "attest/snp/snptest": 2, "attest/snp/guest": 2,
 	"gov": 3, "internal/apptest": 3,
 	"server": 4, "client": 4, "internal/replay": 4,
-	"node": 5, "internal/supervise": 5, "internal/backup": 5, "internal/ledgertest": 2,
+	"node": 5, "internal/supervise": 5, "internal/backup": 5, "internal/ledgertest": 2, "internal/testnet": 3,
 	"node/daemon": 6, "internal/backupjob": 6,
 	"cmd/chanceryd": 7, "cmd/chancery": 7, "samples/logging/native": 7, "samples/programmability": 7,
 	"tests": 8, "tests/bench": 8, "tests/faultnode": 8,
@@ -175,7 +175,7 @@ func TestArchitectureFakes(t *testing.T) {
 	if !slices.Contains(deps, "chancery/attest/snp") {
 		t.Error("no program links attest/snp: this test looks at nothing")
 	}
-	for _, fake := range []string{"chancery/attest/snp/snptest", "github.com/google/go-sev-guest/testing", "chancery/internal/ccftest", "chancery/internal/ledgertest"} {
+	for _, fake := range []string{"chancery/attest/snp/snptest", "github.com/google/go-sev-guest/testing", "chancery/internal/ccftest", "chancery/internal/ledgertest", "chancery/internal/testnet"} {
 		if slices.Contains(deps, fake) {
 			t.Errorf("a program links %s", fake)
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -31,7 +32,17 @@ type mesh struct {
 type link struct {
 	cut   bool
 	delay time.Duration
+	spoil spoiling
 }
+
+// spoiling is what a link does to the bytes.
+type spoiling int
+
+const (
+	faithful spoiling = iota
+	flipped           // one bit of each piece
+	twice             // each piece comes again
+)
 
 // meshConn is a connection that a node, from, has opened to another.
 type meshConn struct {
@@ -105,10 +116,18 @@ func (m *mesh) pipe(c *meshConn, src, dst net.Conn, way [2]int) {
 	for {
 		n, err := src.Read(buf)
 		if n > 0 {
-			if !m.pass(c, way) {
+			spoil, ok := m.pass(c, way)
+			if !ok {
 				return
 			}
-			if _, err := dst.Write(buf[:n]); err != nil {
+			data := buf[:n]
+			switch spoil {
+			case flipped:
+				data[n/2] ^= 1
+			case twice:
+				data = slices.Concat(data, data)
+			}
+			if _, err := dst.Write(data); err != nil {
 				return
 			}
 		}
@@ -121,18 +140,19 @@ func (m *mesh) pipe(c *meshConn, src, dst net.Conn, way [2]int) {
 	}
 }
 
-// pass waits until a way is open; false says that the connection is closed meanwhile.
-func (m *mesh) pass(c *meshConn, way [2]int) bool {
+// pass waits until a way is open, and says what it does to the bytes; false says that the
+// connection is closed meanwhile.
+func (m *mesh) pass(c *meshConn, way [2]int) (spoiling, bool) {
 	m.mu.Lock()
 	for m.links[way].cut && !c.done && !m.closed {
 		m.changed.Wait()
 	}
-	delay, ok := m.links[way].delay, !c.done && !m.closed
+	l, ok := m.links[way], !c.done && !m.closed
 	m.mu.Unlock()
-	if delay > 0 {
-		<-time.After(delay)
+	if l.delay > 0 {
+		<-time.After(l.delay)
 	}
-	return ok
+	return l.spoil, ok
 }
 
 func (m *mesh) drop(c *meshConn) {

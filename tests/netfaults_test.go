@@ -418,7 +418,9 @@ func TestFaultLinks(t *testing.T) {
 		t.Skip("processes")
 	}
 	m := newMesh(t)
-	w := &network{t: t, dir: t.TempDir(), edits: []func(map[string]any){m.edit}}
+	w := &network{t: t, dir: t.TempDir(), edits: []func(map[string]any){m.edit, func(c map[string]any) {
+		c["consensus"].(map[string]any)["max_uncommitted_tx_count"] = 40
+	}}}
 	t.Cleanup(m.close)
 	w.begin(3)
 	r := &faultRun{w: w, m: m, chance: rand.New(rand.NewPCG(1, 0)), views: map[uint64]string{}}
@@ -544,6 +546,55 @@ func TestFaultLinks(t *testing.T) {
 		m.heal(true)
 		w.agree(w.nodes...)
 	})
+	for name, spoil := range map[string]spoiling{"bytes that change": flipped, "bytes that come again": twice} {
+		t.Run(name, func(t *testing.T) {
+			lead := w.primary()
+			other := r.other(lead)
+			m.set(lead, other, link{spoil: spoil})
+			m.set(other, lead, link{spoil: spoil})
+			for end := time.Now().Add(2 * timeout); time.Now().Before(end); {
+				writes(lead, 8)
+			}
+			m.heal(true)
+			w.agree(w.nodes...)
+		})
+	}
+	t.Run("a slow backup", func(t *testing.T) {
+		lead := w.primary()
+		l := link{delay: 150 * time.Millisecond}
+		slow := r.other(lead)
+		m.set(lead, slow, l)
+		m.set(slow, lead, l)
+		before := residentMB(t, lead)
+		text := strings.Repeat("x", 100<<10)
+		for end := time.Now().Add(3 * timeout); time.Now().Before(end); {
+			if code, body, err := lead.put(9, text); err != nil || code != http.StatusOK && code != http.StatusServiceUnavailable {
+				t.Fatalf("%d %s %v", code, body, err)
+			}
+		}
+		if after := residentMB(t, lead); after > before+300 {
+			t.Errorf("the primary's memory grew from %d to %d MB", before, after)
+		}
+		m.heal(false)
+		w.agree(w.nodes...)
+	})
+	t.Run("commits that stall", func(t *testing.T) {
+		old := w.primary()
+		r.each(old, link{cut: true}, link{cut: true})
+		stalled := false
+		for leads(old) && !stalled { // each is executed, and none committed
+			code, body, err := old.put(10, "stalls")
+			must(t, err)
+			stalled = code == http.StatusServiceUnavailable && strings.Contains(string(body), "TooManyPendingTransactions")
+		}
+		if !stalled {
+			t.Error("the primary took writes without a bound until it stepped down")
+		}
+		lead := deposed(old)
+		writes(lead, 11)
+		m.heal(true)
+		w.agree(w.nodes...)
+	})
 	t.Run("a request whose forwarding is lost", func(t *testing.T) {
 		lead := w.primary()
 		backup := r.other(lead)
@@ -563,6 +614,16 @@ func TestFaultLinks(t *testing.T) {
 			t.Error("the write has not happened, though the request arrived")
 		}
 	})
+}
+
+// residentMB is a node's resident memory.
+func residentMB(t *testing.T, n *netNode) int {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", n.cmd.Process.Pid))
+	must(t, err)
+	pages, err := strconv.Atoi(strings.Fields(string(text))[1])
+	must(t, err)
+	return pages * os.Getpagesize() >> 20
 }
 
 // heldAs says whether a node holds a record with a text.
