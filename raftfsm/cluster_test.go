@@ -218,15 +218,32 @@ func (n *replica) commit(id raftfsm.TxID) {
 // agree waits until all nodes have committed the same, and compares stores and files.
 func (c *cluster) agree(except ...string) {
 	c.t.Helper()
-	lead := c.leader(except...)
-	lead.commit(lead.put("agree", fmt.Sprint(time.Now())))
-	want := lead.Position().Committed
+	var lead *replica
+	var want raftfsm.TxID
+	eventually(c.t, func() bool { // on a busy machine the lead may change meanwhile
+		lead = c.leader(except...)
+		id, err := lead.try("agree", fmt.Sprint(time.Now()))
+		if err != nil {
+			return false
+		}
+		limited, cancel := context.WithTimeout(c.t.Context(), 2*time.Second)
+		defer cancel()
+		if status, err := lead.Wait(limited, id); err != nil || status != ledger.StatusCommitted {
+			return false
+		}
+		want = lead.Position().Committed
+		for _, n := range c.nodes {
+			for limited.Err() == nil && !slices.Contains(except, n.id) && n.Position().Committed != want {
+				pause(limited, 5*time.Millisecond)
+			}
+		}
+		return limited.Err() == nil
+	})
 	files := chunks(c.t, lead.dir)
 	for _, n := range c.nodes {
 		if slices.Contains(except, n.id) {
 			continue
 		}
-		eventually(c.t, func() bool { return n.Position().Committed == want })
 		if diff := cmp.Diff(dump(lead.store), dump(n.store)); diff != "" {
 			c.t.Errorf("state of %s (-%s +%s):\n%s", n.id, lead.id, n.id, diff)
 		}

@@ -221,7 +221,13 @@ func running(pid int) bool {
 // sh runs a script of the README, with its port replaced by the sandbox's.
 func (s *sandbox) sh(script string) string {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
+	return s.shWithin(time.Minute, script)
+}
+
+// shWithin is sh with another bound.
+func (s *sandbox) shWithin(bound time.Duration, script string) string {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), bound)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", strings.ReplaceAll(script, ":8000", ":"+s.port))
 	cmd.Dir = s.dir
