@@ -226,21 +226,15 @@ func writeRecovery(ctx context.Context, dir string, c object, address string, ex
 		"type": "Recover", "service_certificate_file": "service_cert.pem",
 		"recover": object{"previous_service_identity_file": backup.RestoredCert},
 	}
-	c["ledger"] = object{"directory": backup.RestoredLedger}
-	snapshots, _ := c["snapshots"].(object)
-	if snapshots == nil {
-		snapshots = object{}
-	}
+	files, snapshots, chancery := inside(c, "ledger"), inside(c, "snapshots"), inside(c, "chancery")
+	delete(files, "read_only_directories")
+	files["directory"] = backup.RestoredLedger
 	delete(snapshots, "read_only_directory")
 	snapshots["directory"] = backup.RestoredSnapshots
-	c["snapshots"] = snapshots
+	delete(chancery, "resume_after_view") // of a node that was resumed
+	delete(chancery, "recover_expect")    // of an earlier recovery
 	if !expect.IsZero() {
-		chancery, _ := c["chancery"].(object)
-		if chancery == nil {
-			chancery = object{}
-		}
 		chancery["recover_expect"] = expect.String()
-		c["chancery"] = chancery
 	}
 	if address != "" {
 		if err := serveAt(c, address); err != nil {
@@ -259,6 +253,16 @@ func writeRecovery(ctx context.Context, dir string, c object, address string, ex
 		return fmt.Errorf("the configuration for the recovery: %w", err)
 	}
 	return nil
+}
+
+// inside returns an object inside of a configuration, which it makes if need be.
+func inside(c object, key string) object {
+	o, ok := c[key].(object)
+	if !ok {
+		o = object{}
+		c[key] = o
+	}
+	return o
 }
 
 // serveAt has the one interface of a node serve somewhere else, and the nodes' own
