@@ -335,23 +335,32 @@ func (c *creator) fetch(ctx context.Context, o Offer) (arrived, error) {
 }
 
 // Fetch copies a file of a source to path, and returns its SHA-256, hex. A beginning of it
-// that is there is gone on with. Whether the file is good is not looked at.
+// that is there is gone on with, where the source says what the whole should be. Whether
+// the file is good is not looked at.
 func Fetch(ctx context.Context, fsys durable.FS, from Source, o Offer, path string, progress func(done, total int64)) (sha string, err error) {
+	sha, resumed, err := fetch(ctx, fsys, from, o, path, progress)
+	if resumed && errors.Is(err, ErrUnverified) { // the beginning was not what it was taken for
+		sha, _, err = fetch(ctx, fsys, from, o, path, progress)
+	}
+	return sha, err
+}
+
+func fetch(ctx context.Context, fsys durable.FS, from Source, o Offer, path string, progress func(done, total int64)) (sha string, resumed bool, err error) {
 	f, err := fsys.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	at, err := f.Size()
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
-	if at > o.Size {
-		at = 0 // of another file; what follows would tell, too
+	if at > o.Size || o.SHA256 == "" {
+		at = 0
 	}
 	h := sha256.New()
 	if _, err := io.Copy(h, io.NewSectionReader(f, 0, at)); err != nil {
-		return "", err
+		return "", false, err
 	}
 	w := &tee{file: io.NewOffsetWriter(f, at), left: o.Size - at, hash: h, wrote: func(left int64) {
 		if progress != nil {
@@ -359,19 +368,19 @@ func Fetch(ctx context.Context, fsys durable.FS, from Source, o Offer, path stri
 		}
 	}}
 	if err := from.Copy(ctx, o, at, w); err != nil {
-		return "", fmt.Errorf("copying %s: %w", o.Name, err)
+		return "", false, fmt.Errorf("copying %s: %w", o.Name, err)
 	}
 	if w.left != 0 {
-		return "", fmt.Errorf("%v sent %d bytes less of %s than it said; run the same command again", from, w.left, o.Name)
+		return "", false, fmt.Errorf("%v sent %d bytes less of %s than it said; run the same command again", from, w.left, o.Name)
 	}
 	if err := f.Truncate(o.Size); err != nil {
-		return "", err
+		return "", false, err
 	}
 	sha = hexOf(h.Sum(nil))
 	if o.SHA256 != "" && sha != o.SHA256 {
-		return "", errors.Join(fmt.Errorf("%w: %s has another SHA-256 than %v says; it is copied anew by the next call", ErrUnverified, o.Name, from), fsys.Remove(path))
+		return "", at > 0, errors.Join(fmt.Errorf("%w: %s has another SHA-256 than %v says; it is copied anew by the next call", ErrUnverified, o.Name, from), fsys.Remove(path))
 	}
-	return sha, nil
+	return sha, at > 0, nil
 }
 
 // tee writes to a file and a hash.

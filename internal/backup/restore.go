@@ -416,8 +416,10 @@ func (r *restorer) checkSnapshot(ctx context.Context, file string, name ledger.S
 
 // install gives the directory its name.
 func (r *restorer) install() error {
-	if err := r.FS.SyncDir(r.part); err != nil {
-		return err
+	for _, dir := range []string{RestoredLedger, RestoredSnapshots, "."} {
+		if err := r.FS.SyncDir(filepath.Join(r.part, dir)); err != nil {
+			return err
+		}
 	}
 	if err := r.FS.Remove(r.Dir); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err

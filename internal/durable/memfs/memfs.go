@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -257,10 +258,14 @@ func (m *FS) ReadFile(p string) ([]byte, error) {
 	return io.ReadAll(f)
 }
 
-// Rename gives a file another name.
+// Rename gives a file another name, or a directory, for which it survives at once: that of
+// the files in it is another matter.
 func (m *FS) Rename(from, to string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.dirs[filepath.Clean(from)] != nil {
+		return m.renameDir(filepath.Clean(from), filepath.Clean(to))
+	}
 	d, name, err := m.find("rename", from)
 	if err != nil {
 		return err
@@ -277,6 +282,24 @@ func (m *FS) Rename(from, to string) error {
 	if fault.Err == nil || fault.Landed {
 		delete(d.live, name)
 		d2.live[name2] = in
+	}
+	return fault.Err
+}
+
+// renameDir moves a directory to a name that nothing has. mu is held.
+func (m *FS) renameDir(from, to string) error {
+	if m.dirs[to] != nil {
+		return &fs.PathError{Op: "rename", Path: to, Err: fs.ErrExist}
+	}
+	fault := m.begin(Rename, from)
+	if fault.Err != nil && !fault.Landed {
+		return fault.Err
+	}
+	for at, d := range maps.Clone(m.dirs) {
+		if rest, ok := strings.CutPrefix(at+"/", from+"/"); ok {
+			delete(m.dirs, at)
+			m.dirs[filepath.Join(to, rest)] = d
+		}
 	}
 	return fault.Err
 }
