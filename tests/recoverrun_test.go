@@ -29,7 +29,7 @@ func TestKillRecovery(t *testing.T) {
 	steps := []string{"reads its public state", "alice proposes", "Accepted", "the share of alice", "the share of bob", "Ctrl-C stops it"}
 	for round := range max(len(steps), kills(t)/4) {
 		workspace := fmt.Sprint("recovery_", round)
-		run := []string{"recover", "run", "--ledger", "workspace/sandbox_0/ledger", "--previous-service-cert", "previous_cert.pem", "--member", "keys/alice", "--member", "keys/bob", "--workspace", workspace}
+		run := []string{"recover", "run", "--ledger", "workspace/sandbox_0/ledger", "--snapshots", "workspace/sandbox_0/snapshots", "--previous-service-cert", "previous_cert.pem", "--member", "keys/alice", "--member", "keys/bob", "--workspace", workspace}
 		c.serveUntil(steps[round%len(steps)], run...)
 		<-time.After(time.Duration(rand.IntN(100)) * time.Millisecond) // the random moment
 		pid, err := os.ReadFile(filepath.Join(c.dir, workspace, "node", "node.pid"))

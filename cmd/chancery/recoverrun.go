@@ -29,6 +29,7 @@ docs/recovery.md says how a node on another platform is configured.`,
 		RunE: func(c *cobra.Command, _ []string) error { return recoverRun(c.Context(), s, o, members) },
 	}
 	c.Flags().StringVar(&o.Ledger, "ledger", "", "directory of the earlier service's ledger")
+	c.Flags().StringVar(&o.Snapshots, "snapshots", "", "directory of its snapshots: the newest good one saves reading the ledger before it")
 	c.Flags().StringVar(&o.Previous, "previous-service-cert", "", "certificate of the earlier service, PEM")
 	c.Flags().StringVar(&o.Expect, "expect", "", expectUsage)
 	c.Flags().StringArrayVar(&members, "member", nil, "a member's keys, by the beginning of their names; may be given several times")

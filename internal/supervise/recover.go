@@ -23,6 +23,7 @@ type RecoverOptions struct {
 	Workspace string
 	Chanceryd string // path of the node's program
 	Ledger    string // directory of the earlier service's ledger; it stays as it is
+	Snapshots string // directory of its snapshots, "" to read the whole ledger; it stays as it is
 	Previous  string // file with the earlier service's certificate, PEM
 	Expect    string // a transaction that the ledger must hold, or a file with a receipt of it; "" for none
 	Port      int    // on 127.0.0.1
@@ -173,7 +174,7 @@ func (r *recovering) prepare() (open bool, err error) {
 	if err := os.RemoveAll(string(incoming)); err != nil { // of an attempt that was cut off
 		return false, err
 	}
-	if err := incoming.bring(dir); err != nil {
+	if err := incoming.bring(dir, r.o.Snapshots); err != nil {
 		return false, err
 	}
 	return false, os.Rename(string(incoming), string(r.home))
@@ -186,52 +187,57 @@ func (r *recovering) opened() (bool, error) {
 	return exists(r.home.file(keyFile)) && exists(r.home.file("service_cert.pem")) && len(unfinished) == 0, err
 }
 
-// bring makes the earlier ledger's files those of the node here, and Raft's that are
-// beside it: a file that is never written again by a link, others by a copy.
-func (h home) bring(ledger string) error {
-	files, err := os.ReadDir(ledger)
+// bring makes the earlier node's files those of the node here: its ledger's, its snapshots',
+// and Raft's, which are beside the ledger.
+func (h home) bring(ledger, snapshots string) error {
+	found, err := bringFiles(ledger, h.file("ledger"), func(name string) bool {
+		return strings.HasPrefix(name, "ledger_") && !strings.HasSuffix(name, ".ignored")
+	})
 	if err != nil {
 		return fmt.Errorf("the ledger: %w", err)
-	}
-	if err := os.MkdirAll(h.file("ledger"), 0o700); err != nil {
-		return err
-	}
-	found := 0
-	for _, f := range files {
-		from, to := filepath.Join(ledger, f.Name()), h.file("ledger/"+f.Name())
-		switch name := f.Name(); {
-		case !strings.HasPrefix(name, "ledger_") || strings.HasSuffix(name, ".recovery") || strings.HasSuffix(name, ".ignored"):
-			continue
-		case strings.HasSuffix(name, ".committed") && os.Link(from, to) == nil:
-		default:
-			if err := copyFile(from, to); err != nil {
-				return err
-			}
-		}
-		found++
 	}
 	if found == 0 {
 		return fmt.Errorf("%s holds no ledger files", ledger)
 	}
-	raft, err := os.ReadDir(ledger + ".raft")
+	if snapshots != "" {
+		_, err := bringFiles(snapshots, h.file("snapshots"), func(name string) bool {
+			return strings.HasPrefix(name, "snapshot_") && strings.HasSuffix(name, ".committed")
+		})
+		if err != nil {
+			return fmt.Errorf("the snapshots: %w", err)
+		}
+	}
+	_, err = bringFiles(ledger+".raft", h.file("ledger.raft"), func(string) bool { return true })
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
+	return err
+}
+
+// bringFiles brings the wanted files of a directory into another: one that is never written
+// again, which its name says, by a link, others by a copy. It returns how many there are.
+func bringFiles(from, to string, wanted func(name string) bool) (found int, err error) {
+	files, err := os.ReadDir(from)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	if err := os.MkdirAll(h.file("ledger.raft"), 0o700); err != nil {
-		return err
+	if err := os.MkdirAll(to, 0o700); err != nil {
+		return 0, err
 	}
-	for _, f := range raft {
-		if !f.Type().IsRegular() {
+	for _, f := range files {
+		if !f.Type().IsRegular() || !wanted(f.Name()) {
 			continue
 		}
-		if err := copyFile(filepath.Join(ledger+".raft", f.Name()), h.file("ledger.raft/"+f.Name())); err != nil {
-			return err
+		found++
+		old, own := filepath.Join(from, f.Name()), filepath.Join(to, f.Name())
+		if strings.HasSuffix(f.Name(), ".committed") && os.Link(old, own) == nil {
+			continue
+		}
+		if err := copyFile(old, own); err != nil {
+			return found, err
 		}
 	}
-	return nil
+	return found, nil
 }
 
 func copyFile(from, to string) (err error) {
