@@ -59,10 +59,11 @@
 // module is), RegExp (patterns bounded, a match ends after a second), repeat, padding,
 // split, replace, array functions over long arrays or objects that claim to be long,
 // ArrayBuffer and typed arrays, proxies of proxies, bound functions of bound functions,
-// argument lists, iterators.
+// argument lists, iterators. Operators that make a BigInt of any size with one step are
+// compiled with a check (guard_bigint.go).
 //
-// What does not hold: arithmetic on BigInts of millions of digits runs to its end, and so
-// does any native operation on data that fits the heap limit, such as sorting it or
+// What does not hold: arithmetic on BigInts of millions of digits runs to its end, the
+// comparison of a BigInt with a text of as many among it, and so does any native operation on data that fits the heap limit, such as sorting it or
 // turning it into JSON; both delay a stop, neither ends the process.
 //
 // # Concurrency

@@ -20,6 +20,7 @@ func (s *sandbox) guard() {
 	s.guardIterators()
 	s.guardRegExp()
 	s.guardErrors()
+	s.guardBigInts()
 }
 
 // Bounds of single operations of built-ins.
@@ -92,6 +93,11 @@ func (s *sandbox) constructor(old *goja.Object, check func(args []goja.Value), f
 	var f *goja.Object
 	f = s.vm.ToValue(func(c goja.ConstructorCall) *goja.Object {
 		check(c.Arguments)
+		if made, ok := s.made[old]; ok {
+			if o := made(c.Arguments); o != nil {
+				return o
+			}
+		}
 		target := c.NewTarget
 		if target == nil || target == f {
 			target = old

@@ -15,23 +15,46 @@ func (s *sandbox) guardCode() {
 		return func(c goja.FunctionCall) goja.Value {
 			if text := c.Argument(0); goja.IsString(text) {
 				s.compilable(text.String())
+				if unbounded(text.String()) {
+					return s.runText(text.String())
+				}
 			}
 			return old(c)
 		}
 	})
-	check := func(args []goja.Value) {
-		parts := make([]string, len(args))
-		for i, a := range args {
-			parts[i] = a.String()
-		}
-		s.compilable(strings.Join(parts, "\n"))
-	}
+	check := func(args []goja.Value) { s.compilable(strings.Join(texts(args), "\n")) }
+	s.made = map[*goja.Object]func([]goja.Value) *goja.Object{}
+	s.boundFunctions("function", s.global("Function"))
 	s.wrapConstructor("Function", check)
-	for _, source := range []string{"(function* () {})", "(async function () {})"} {
+	for kind, source := range map[string]string{"function*": "(function* () {})", "async function": "(async function () {})"} {
 		f := s.must(s.vm.RunString(source)).(*goja.Object)
 		if old, ok := f.Get("constructor").(*goja.Object); ok && old != s.global("Function") {
+			s.boundFunctions(kind, old)
 			s.constructor(old, check, nil)
 		}
+	}
+}
+
+func texts(args []goja.Value) []string {
+	out := make([]string, len(args))
+	for i, a := range args {
+		out[i] = a.String()
+	}
+	return out
+}
+
+// boundFunctions has a constructor of functions compile them with the checks that a module
+// has, where they have anything to check.
+func (s *sandbox) boundFunctions(kind string, old *goja.Object) {
+	s.made[old] = func(args []goja.Value) *goja.Object {
+		parts := texts(args)
+		if !unbounded(strings.Join(parts, "\n")) {
+			return nil
+		}
+		s.construct(old, old, args) // throws where a part is none by itself
+		last := len(parts) - 1
+		f, _ := s.runText("(" + kind + " anonymous(" + strings.Join(parts[:last], ",") + "\n) {\n" + parts[last] + "\n})").(*goja.Object)
+		return f
 	}
 }
 

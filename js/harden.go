@@ -31,6 +31,7 @@ func (s *sandbox) harden() {
 func (s *sandbox) freshGlobals() {
 	global := s.vm.CreateObject(s.base)
 	_ = global.DefineDataProperty("globalThis", global, goja.FLAG_TRUE, goja.FLAG_TRUE, goja.FLAG_FALSE)
+	s.setBounds(global)
 	s.vm.SetGlobalObject(global)
 	s.install(appTable)
 }

@@ -148,7 +148,7 @@ func (s *sandbox) evaluationFailure(module string, err error) error {
 
 // compileScript compiles what wrap made.
 func compileScript(name, script string) (*goja.Program, error) {
-	p, err := goja.Compile(name, script, true)
+	p, err := compileBounded(name, script, true)
 	if err != nil {
 		return nil, &Exception{Reason: err.Error()}
 	}

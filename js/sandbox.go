@@ -45,7 +45,9 @@ type sandbox struct {
 	joins  int                  // nested conversions of arrays to strings
 	json   jsonWalk             // the innermost call of JSON.stringify
 
-	replacer goja.Value // jsonValue, once it was needed
+	bounds   map[string]goja.Value                                 // see guardBigInts
+	made     map[*goja.Object]func(args []goja.Value) *goja.Object // what constructors make otherwise; nil: as ever
+	replacer goja.Value                                            // jsonValue, once it was needed
 
 	// Set for the duration of one call, cleared after it: nothing that the script kept
 	// can reach the transaction of a call that is over.

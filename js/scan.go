@@ -1,6 +1,9 @@
 package js
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // Bounds of a source text. The parsers of esbuild and goja recurse once or more for
 // each level of nesting, and for each operator of a chain; a Go stack that overflows
@@ -26,8 +29,29 @@ func scanSource(name, source string) error {
 
 // scanText is the check for one text of JavaScript.
 func scanText(source string) error {
+	if hugeNumber(source) {
+		return errHugeNumber
+	}
 	sc := scanner{src: source}
 	return sc.run()
+}
+
+var errHugeNumber = errors.New("a number has too many digits")
+
+// hugeNumber says whether a text may have a BigInt in it that takes long to read.
+func hugeNumber(source string) bool {
+	digits := 0
+	for i := range len(source) {
+		switch c := source[i]; {
+		case c >= '0' && c <= '9', c >= 'a' && c <= 'f', c >= 'A' && c <= 'F', c == '_', c == 'x', c == 'X', c == 'o', c == 'O':
+			digits++
+		case c == 'n' && digits > maxBigInt/3:
+			return true
+		default:
+			digits = 0
+		}
+	}
+	return false
 }
 
 // scanner walks over the tokens of a text, as far as its nesting needs them told
