@@ -182,5 +182,5 @@ func do(ctx context.Context, c *client.Client, op registerOp) (value string, tx 
 func refused(err error) bool {
 	var e *client.Error
 	return errors.Is(err, client.ErrRolledBack) || errors.Is(err, client.ErrUnreachable) ||
-		errors.As(err, &e) && (e.Status == http.StatusNotFound || e.Code == api.PrimaryNotFound)
+		errors.As(err, &e) && (e.Status == http.StatusNotFound || e.Status == http.StatusUnauthorized || e.Code == api.PrimaryNotFound)
 }

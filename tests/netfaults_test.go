@@ -84,7 +84,9 @@ var faults = []fault{
 	{"killed, its disk rolled back", func(r *faultRun, at *netNode) func() {
 		r.copies++
 		old := filepath.Join(r.w.dir, fmt.Sprint("copy", r.copies))
-		tool(r.w.t, "cp", "-a", filepath.Join(at.dir, "ledger"), old)
+		r.w.until("a copy of the ledger", func() error { // files get other names meanwhile
+			return errors.Join(os.RemoveAll(old), os.CopyFS(old, os.DirFS(filepath.Join(at.dir, "ledger"))))
+		})
 		before, _ := r.count()
 		r.moreThan(before+50, "work behind the copy")
 		r.kill(at)

@@ -25,6 +25,7 @@ type target struct {
 	address string
 	tls     *tls.Config
 	service *x509.Certificate // nil of the empty handler
+	own     *tls.Certificate  // the client's
 	pid     int
 	ledger  supervise.Workspace // whose ledger grows, "" for none
 }

@@ -211,7 +211,7 @@ func (f *failovers) await(ctx context.Context, step func() error) error {
 
 func (f *failovers) client(urls ...string) (*client.Client, error) {
 	return client.New(client.Config{
-		URLs: urls, Service: f.service.service, Certificate: &f.service.tls.Certificates[0],
+		URLs: urls, Service: f.service.service, Certificate: f.service.own,
 		AnswerTimeout: time.Second, Retry: client.Retry{Attempts: 1},
 	})
 }

@@ -83,7 +83,7 @@ func serviceTarget(w supervise.Workspace, address string) (*target, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &target{address: address, tls: identity.ClientTLS(service, &own), service: service, pid: pid, ledger: w}, nil
+	return &target{address: address, tls: identity.ClientTLS(service, &own), service: service, own: &own, pid: pid, ledger: w}, nil
 }
 
 // startEmpty runs this program again as the empty handler.
