@@ -25,7 +25,7 @@ func (f *storeFlags) flags(c *cobra.Command) {
 	c.Flags().StringVar(&f.s3.Endpoint, "s3-endpoint", "", "https://host:port of an object store (else AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL)")
 	c.Flags().StringVar(&f.s3.Region, "s3-region", "", "its region (else AWS_REGION)")
 	c.Flags().DurationVar(&f.s3.Patience, "s3-timeout", time.Minute, "how long an object store may be silent")
-	c.Flags().StringVar(&f.s3.Scratch, "scratch", "", "directory on this machine for what is on its way to or from an object store")
+	c.Flags().StringVar(&f.s3.Scratch, "scratch", "", "directory on this machine for what is on its way to or from an object store, and for drills (else the system's for temporary files)")
 }
 
 func (f *storeFlags) open(name string) (backup.Store, error) {

@@ -67,9 +67,10 @@ the service had then, and a configuration with which a node recovers the service
 
   cd DIR && chanceryd --config config.json
 
-With --start, that is done at once: see recover run. Everything is checked on the way, from the first transaction on. Neither the backup nor a
-service that runs is touched. A time is judged by what the service's signatures say of when
-they were made: the clock of the node that signed, to the second.
+With --start, that is done at once: see recover run. Everything is checked on the way, from
+the first transaction on. Neither the backup nor a service that runs is touched. A time is
+judged by what the service's signatures say of when they were made: the clock of the node that
+signed, to the second.
 
 ` + storeArgument + `
 

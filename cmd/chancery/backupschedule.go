@@ -49,6 +49,13 @@ They are those of the environment of chancery up.`,
 				return showSchedule(s, w, output)
 			}
 			sched.Store, sched.Endpoint, sched.Region = args[0], store.s3.Endpoint, store.s3.Region
+			sched.Patience = backupjob.Duration(store.s3.Patience)
+			if store.s3.Scratch != "" {
+				var err error
+				if sched.Scratch, err = filepath.Abs(store.s3.Scratch); err != nil {
+					return err
+				}
+			}
 			if !strings.Contains(sched.Store, "://") { // chancery up may run elsewhere
 				var err error
 				if sched.Store, err = filepath.Abs(sched.Store); err != nil {

@@ -201,7 +201,7 @@ func (k *Keeper) hold(ctx context.Context, s *Schedule) (*Drilled, error) {
 	if err != nil {
 		return failed(err)
 	}
-	o := DrillOptions{Store: store, Restore: backup.RestoreOptions{FS: k.FS}, Chanceryd: k.Chanceryd, Now: k.Now, Say: func(string) {}}
+	o := DrillOptions{Store: store, Restore: backup.RestoreOptions{FS: k.FS}, Chanceryd: k.Chanceryd, Scratch: s.Scratch, Now: k.Now, Say: func(string) {}}
 	for _, prefix := range s.Members {
 		m, err := supervise.MembersOf(prefix)
 		if err != nil {

@@ -22,6 +22,10 @@ type Schedule struct {
 	Store    string `json:"store"`
 	Endpoint string `json:"s3_endpoint,omitempty"`
 	Region   string `json:"s3_region,omitempty"`
+	// Patience is how long an object store may be silent; 0: a minute.
+	Patience Duration `json:"s3_timeout,omitempty"`
+	// Scratch is a directory for what is on its way, and for drills; "": the system's.
+	Scratch string `json:"scratch,omitempty"`
 	// Interval is the time between two backups, DrillInterval between two drills; 0: none.
 	Interval      Duration `json:"interval"`
 	DrillInterval Duration `json:"drill_interval"`
@@ -69,8 +73,8 @@ func (s *Schedule) Check() error {
 		return errors.New("store is missing")
 	case s.Interval <= 0:
 		return errors.New("interval must be more than 0")
-	case s.DrillInterval < 0 || s.Keep < 0 || s.KeepFor < 0:
-		return errors.New("drill_interval, keep and keep_for must not be negative")
+	case s.DrillInterval < 0 || s.Keep < 0 || s.KeepFor < 0 || s.Patience < 0:
+		return errors.New("drill_interval, keep, keep_for and s3_timeout must not be negative")
 	case s.Within <= 0:
 		return errors.New("within must be more than 0")
 	}
@@ -119,7 +123,9 @@ func WriteSchedule(fsys durable.FS, w supervise.Workspace, s *Schedule) error {
 
 // open opens the schedule's store.
 func (s *Schedule) open(fsys durable.FS) (backup.Store, error) {
-	return backup.OpenStore(fsys, s.Store, backup.S3Options{Endpoint: s.Endpoint, Region: s.Region})
+	return backup.OpenStore(fsys, s.Store, backup.S3Options{
+		Endpoint: s.Endpoint, Region: s.Region, Patience: time.Duration(s.Patience), Scratch: s.Scratch,
+	})
 }
 
 // State is what became of a schedule.
