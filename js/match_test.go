@@ -3,8 +3,10 @@ package js
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -181,5 +183,48 @@ func TestOptions(t *testing.T) {
 	}
 	if _, err := parseOptions([]byte("[]")); err == nil {
 		t.Error("options that are no object are accepted")
+	}
+}
+
+// TestManyTemplates: as many endpoints as a proposal has room for, with templates that
+// almost match, take a request some milliseconds.
+func TestManyTemplates(t *testing.T) {
+	const parts = 12
+	endpoints := map[string]map[string]any{}
+	for i := range 5000 {
+		path := fmt.Sprintf("/p%d", i%7)
+		for part := range parts {
+			path += fmt.Sprintf("/{a%d}-{b%d}", part, part)
+		}
+		endpoints[fmt.Sprintf("GET %s/end%d", path, i)] = endpoint("x.js", "x")
+	}
+	st := deploy(t, endpoints, map[string]string{"/x.js": "export function x() { return {}; }"})
+	app, err := new(Apps).At(st.Begin())
+	if err != nil {
+		t.Fatal(err)
+	}
+	used := ownCPU(t)
+	for range 10 {
+		path := "/p3" + strings.Repeat("/"+strings.Repeat("x", 100)+"-"+strings.Repeat("-", 100), parts)
+		if m, err := app.Match("GET", path+"/end"); err != nil || m.Endpoint != nil {
+			t.Fatalf("%+v, %v", m, err)
+		}
+	}
+	if used = ownCPU(t) - used; used > 5*time.Second {
+		t.Errorf("ten requests took %v", used)
+	}
+}
+
+// TestNoBytecode: what the tables for QuickJS's bytecode hold has no say.
+func TestNoBytecode(t *testing.T) {
+	st := oneEndpoint(t, ModeReadOnly, `export function x() { return { body: "from source" }; }`)
+	tx := st.Begin()
+	tx.Put("public:ccf.gov.modules_quickjs_bytecode", []byte("/x.js"), []byte("poisoned"))
+	tx.Put("public:ccf.gov.modules_quickjs_version", singleton, []byte(`"goja"`))
+	if _, err := st.Commit(tx, writeset.TxID{View: 2, Seqno: 2}); err != nil {
+		t.Fatal(err)
+	}
+	if resp, err := ask(t, st, new(Apps), &Request{Method: "GET"}, "/x"); err != nil || string(resp.Body) != "from source" {
+		t.Errorf("%+v, %v", resp, err)
 	}
 }

@@ -233,6 +233,9 @@ func (s *Server) respond(ctx context.Context, w http.ResponseWriter, req *Reques
 func write(w http.ResponseWriter, req *Request, res *Response) {
 	h := w.Header()
 	for k, v := range res.Header {
+		if k == "transfer-encoding" {
+			continue // how the answer is framed is not an application's to say
+		}
 		h.Set(k, v)
 	}
 	if res.Header[api.HeaderContentType] == "" {

@@ -193,3 +193,19 @@ func TestFiguresOfOldApplications(t *testing.T) {
 		t.Errorf("figures of %v", got)
 	}
 }
+
+// TestJSFraming: an application cannot say how its answer is framed.
+func TestJSFraming(t *testing.T) {
+	s := testService(t, nil)
+	s.node.put(t, func(tx *kv.Tx) {
+		tx.Put(tables.NameModules, []byte("/a.js"), []byte(`export function f() {
+			return { headers: { "Transfer-Encoding": "gzip", "Content-Length": "5", "X-Own": "kept" }, body: "hello world" };
+		}`))
+		tx.Put(tables.NameInterpreterFlush, tables.SingletonKey, []byte("true"))
+		tx.Put(tables.NameEndpoints, []byte("GET /f"), []byte(`{"js_module":"/a.js","js_function":"f","mode":"readonly","forwarding_required":"always","authn_policies":[]}`))
+	})
+	a := s.do(t, s.client(t, nil), "GET", "/app/f", "")
+	if a.body != "hello world" || a.ContentLength != 11 || len(a.TransferEncoding) != 0 || a.Header.Get("x-own") != "kept" {
+		t.Errorf("%q, %d bytes, %v, %v", a.body, a.ContentLength, a.TransferEncoding, a.Header)
+	}
+}

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"chancery/client"
@@ -149,6 +151,8 @@ func nativeOnly(t *testing.T, c *client.Client, s *sandbox) {
 	at("DELETE", "/log/public?id=20", nil, "412 Resource has changed.", "if-match", `"x"`)
 	at("DELETE", "/log/public?id=20", nil, "200 true", "if-match", `"`+tag+`"`)
 
+	etagRace(t, c)
+
 	at("GET", "/custom_auth", nil, `200 {"age":42,"description":"Your name is Ann and you are 42","name":"Ann"}`, "x-custom-auth-name", "Ann", "x-custom-auth-age", "42")
 	at("GET", "/custom_auth", nil, "401 Invalid authentication credentials.", "x-custom-auth-name", "Ann", "x-custom-auth-age", "15")
 	at("GET", "/custom_auth", nil, "500 Exception: boom", "x-custom-auth-explode", "boom")
@@ -221,6 +225,35 @@ func nativeOnly(t *testing.T, c *client.Client, s *sandbox) {
 	}
 	at("POST", "/log/private/uninstall_committed_index", nil, "200 ")
 	at("POST", "/log/private/uninstall_committed_index", nil, "412 ")
+}
+
+// etagRace has many writers replace one record on the same condition: one does.
+func etagRace(t *testing.T, c *client.Client) {
+	resp, err := c.Do(t.Context(), client.Request{Method: "POST", Path: "/app/log/public", JSON: object{"id": 30, "msg": "first"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tag := resp.Header.Get("etag")
+	var won, lost atomic.Int32
+	var writers sync.WaitGroup
+	for i := range 16 {
+		writers.Go(func() {
+			_, err := c.Do(t.Context(), client.Request{Method: "POST", Path: "/app/log/public", JSON: object{"id": 30, "msg": fmt.Sprint("by ", i)}, Header: http.Header{"If-Match": {`"` + tag + `"`}}})
+			var refused *client.Error
+			switch {
+			case err == nil:
+				won.Add(1)
+			case errors.As(err, &refused) && refused.Status == http.StatusPreconditionFailed:
+				lost.Add(1)
+			default:
+				t.Error(err)
+			}
+		})
+	}
+	writers.Wait()
+	if won.Load() != 1 || lost.Load() != 15 {
+		t.Errorf("%d writers won, %d lost", won.Load(), lost.Load())
+	}
 }
 
 // coseDocuments asks about what the service signed: a transaction's signature and receipt,
