@@ -130,6 +130,9 @@ func nodePIDs(w supervise.Workspace) (pids []int) {
 	return pids
 }
 
+// killEvery is the pace of kills: `up` gives up on nodes that end more often.
+const killEvery = 14 * time.Second
+
 // failovers kills primaries of one service.
 type failovers struct {
 	w       supervise.Workspace
@@ -147,7 +150,12 @@ func (b *bench) printFailover(chancery string, timeout time.Duration, times int)
 	}
 	f := &failovers{w: t.ledger, service: t}
 	var took []time.Duration
-	for range times {
+	pace := time.NewTicker(killEvery)
+	defer pace.Stop()
+	for i := range times {
+		if i > 0 {
+			<-pace.C
+		}
 		d, err := f.once()
 		if err != nil {
 			return err
