@@ -93,7 +93,7 @@ func (s *sandbox) objectStore() {
 	server := httptest.NewServer(gofakes3.New(backend).Server())
 	defer server.Close()
 	const secret = "a-secret-key"
-	out := s.sh("export AWS_ACCESS_KEY_ID=an-id AWS_SECRET_ACCESS_KEY=" + secret + " AWS_ENDPOINT_URL=" + server.URL + `
+	out := s.sh("mkdir temporary; export TMPDIR=$PWD/temporary AWS_ACCESS_KEY_ID=an-id AWS_SECRET_ACCESS_KEY=" + secret + " AWS_ENDPOINT_URL=" + server.URL + `
 bin/chancery backup create s3://bucket/ledger --snapshot --keep 2
 bin/chancery backup verify s3://bucket/ledger --service-cert workspace/sandbox_common/service_cert.pem
 bin/chancery backup drill s3://bucket/ledger
