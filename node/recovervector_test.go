@@ -62,6 +62,11 @@ func TestRecoverCCF(t *testing.T) {
 		"from the ledger":   {prepare: func(t *testing.T, dir string) { remove(t, filepath.Join(dir, "snapshots")) }},
 		"from a snapshot":   {prepare: func(*testing.T, string) {}, from: true},
 		"the newest is bad": {prepare: func(t *testing.T, dir string) { spoil(t, newest(dir)) }, from: true},
+		"only an earlier life's": {prepare: func(t *testing.T, dir string) {
+			for _, name := range []string{"snapshot_276_277.committed", "snapshot_331_332.committed"} {
+				remove(t, filepath.Join(dir, "snapshots", name))
+			}
+		}},
 		"from a snapshot and what follows": {prepare: func(t *testing.T, dir string) {
 			s, _ := ledger.ParseSnapshotName(filepath.Base(newest(dir)))
 			chunks, err := filepath.Glob(filepath.Join(dir, "ledger", "ledger_*"))
@@ -276,10 +281,15 @@ func recoverIn(t *testing.T, dir, previous string) (*Node, func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return n, runNode(t, n)
+}
+
+// runNode runs a node. The returned function stops it.
+func runNode(t *testing.T, n *Node) func() {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- n.run(ctx) }()
-	return n, func() {
+	return func() {
 		cancel()
 		if err := <-ended; err != nil {
 			t.Errorf("the node ended: %v", err)

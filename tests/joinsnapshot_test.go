@@ -75,17 +75,27 @@ func TestJoinSnapshot(t *testing.T) {
 			t.Fatalf("%d %s %v", status, body, err)
 		}
 	}
-	third := w.join()
+	// Its chunks of old are brought later, into a directory that it only reads.
+	third := w.place()
+	config := w.config(third, "127.0.0.1:"+second.ports[rpc])
+	late := filepath.Join(third.dir, "late")
+	must(t, os.Mkdir(late, 0o755))
+	config["ledger"].(map[string]any)["read_only_directories"] = []string{"late"}
+	w.launch(third, config)
+	w.trust(third)
 	if at := third.startup(); at < found[1].Seqno {
 		t.Errorf("the third node began at seqno %d", at)
 	}
 	third.begins(third.startup())
+	must(t, os.CopyFS(late, os.DirFS(filepath.Join(second.dir, "ledger"))))
 	if got := w.receipt(third, old); !bytes.Equal(got, want) {
 		t.Errorf("receipt of %s at the third node: %s, want %s", old, got, want)
 	}
 
+	third.begins(third.startup()) // the archive was read in its place
+
 	fourth := w.place()
-	config := w.config(fourth, "127.0.0.1:"+second.ports[rpc])
+	config = w.config(fourth, "127.0.0.1:"+second.ports[rpc])
 	config["command"].(map[string]any)["join"].(map[string]any)["fetch_recent_snapshot"] = false
 	w.launch(fourth, config)
 	<-fourth.ended
