@@ -98,7 +98,10 @@ func (l *Ledger) identities(curve elliptic.Curve) (created, opened writeset.Writ
 		Issuer: "issuer", Subject: "subject", Now: l.now,
 	}
 	info := func(status string) writeset.MapWrites {
-		return single("public:ccf.gov.service.info", object{"cert": pemOf(l.Service), "status": status})
+		return single("public:ccf.gov.service.info", object{
+			"cert": pemOf(l.Service), "status": status,
+			"current_service_create_txid": ledger.TxID{View: view, Seqno: 1}.String(),
+		})
 	}
 	created = writeset.WriteSet{
 		{Name: "public:ccf.gov.nodes.endorsed_certificates", Writes: []writeset.Write{{Key: []byte(id), Value: []byte(l.signer.NodeCertPEM)}}},
@@ -200,6 +203,15 @@ func (l *Ledger) Sign(closing bool) ledger.TxID {
 	}
 	l.signed, l.span = id.Seqno, nil
 	return id
+}
+
+// Secrets returns what the ledger is sealed with.
+func (l *Ledger) Secrets() *ledger.Secrets {
+	secrets := new(ledger.Secrets)
+	if err := secrets.Add(1, l.secret); err != nil && l.err == nil {
+		l.err = err
+	}
+	return secrets
 }
 
 // Close ends the writing, and returns the first error.

@@ -9,6 +9,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -26,6 +27,8 @@ func main() {
 	times := flag.Int("failovers", 5, "how often the primary of three nodes is killed; 0 leaves these rows out")
 	nodes := flag.Bool("only-nodes", false, "measure nothing but services of several nodes")
 	alone := flag.Bool("only-backup", false, "measure nothing but backups")
+	entries := flag.Int("entries", 1_000_000, "entries of the ledger that is audited, reopened and recovered; 0 leaves these rows out")
+	onlyLedger := flag.Bool("only-ledger", false, "measure nothing but audit, receipts, reopening and recovery of a ledger")
 	flag.Parse()
 	var err error
 	b := &bench{duration: *duration, rows: *rows, conns: *conns}
@@ -35,13 +38,17 @@ func main() {
 	case *nodes:
 		err = runNodes(*chancery, *native, *times, b)
 	case *alone:
-		err = runBackup(*chancery, *backup, b)
+		err = b.alone(func() error { return b.printBackup(*chancery, *backup) })
+	case *onlyLedger:
+		err = b.alone(func() error { return b.printLedger(*chancery, *entries) })
 	default:
 		if err = run(*chancery, *native, b); err == nil {
 			err = runNodes(*chancery, *native, *times, b)
 		}
 		if err == nil {
-			err = runBackup(*chancery, *backup, b)
+			err = b.alone(func() error {
+				return errors.Join(b.printLedger(*chancery, *entries), b.printBackup(*chancery, *backup))
+			})
 		}
 	}
 	if err != nil {
@@ -50,13 +57,13 @@ func main() {
 	}
 }
 
-// runBackup measures backups, which need no server.
-func runBackup(chancery string, size int64, b *bench) (err error) {
+// alone measures what needs no server.
+func (b *bench) alone(rows func() error) (err error) {
 	if b.dir, err = os.MkdirTemp("", "chancery-bench-"); err != nil {
 		return err
 	}
 	defer os.RemoveAll(b.dir)
-	return b.printBackup(chancery, size)
+	return rows()
 }
 
 // run starts the servers, measures, and stops them.
