@@ -105,7 +105,7 @@ func (s *sandbox) guardBuffers() {
 // guardIterators lets the native loops over iterators see a stop: each step of a
 // built-in iterator checks.
 func (s *sandbox) guardIterators() {
-	for _, source := range []string{"[][Symbol.iterator]()", `""[Symbol.iterator]()`, "new Map()[Symbol.iterator]()", "new Set()[Symbol.iterator]()"} {
+	for _, source := range []string{"[][Symbol.iterator]()", `""[Symbol.iterator]()`, "new Map()[Symbol.iterator]()", "new Set()[Symbol.iterator]()", `"".matchAll(/a/g)`} {
 		iterator := s.must(s.vm.RunString(source)).(*goja.Object)
 		s.wrap(iterator.Prototype(), "next", func(old native) native {
 			return func(c goja.FunctionCall) goja.Value {

@@ -63,6 +63,7 @@ var hostile = map[string]string{
 	"bigint asIntN":        `BigInt.asIntN(2 ** 40, -1n)`,
 	"bigint text":          `BigInt("9".repeat(3e6))`,
 	"bigint digits":        `eval("9".repeat(4e6) + "n")`,
+	"match all":            `for (;;) [..."a".repeat(1e6).matchAll(/a/g)]`,
 	"bigint squares":       `let a = 3n; for (;;) a = a * a`,
 	"flat":                 `let a = []; for (let i = 0; i < 3e5; i++) a = [a]; a.flat(Infinity)`,
 	"proxies":              `let p = {}; for (let i = 0; i < 1e6; i++) p = new Proxy(p, {}); p.x`,
