@@ -148,6 +148,9 @@ func (r *restoration) recover(ctx context.Context, s streams, dir string, expect
 		Workspace: filepath.Join(dir, "service"), Chanceryd: r.node,
 		Ledger: filepath.Join(dir, backup.RestoredLedger), Previous: filepath.Join(dir, backup.RestoredCert),
 	}
+	if snapshots := filepath.Join(dir, backup.RestoredSnapshots); isDir(snapshots) {
+		o.Snapshots = snapshots
+	}
 	if !expect.IsZero() {
 		o.Expect = expect.String()
 	}
