@@ -88,7 +88,7 @@ func (s *Server) Index(ctx context.Context) error {
 	tick := time.NewTicker(indexEvery)
 	defer tick.Stop()
 	lagging := uint64(0) // the seqno of which it was said that it cannot be read
-	for {
+	for ctx.Err() == nil {
 		more, seqno, err := s.indexNext(ctx)
 		if err != nil && ctx.Err() == nil && seqno != lagging && !errors.Is(err, ErrFetching) {
 			lagging = seqno
@@ -99,10 +99,10 @@ func (s *Server) Index(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return nil
 		case <-tick.C:
 		}
 	}
+	return nil
 }
 
 // indexNext gives the next transaction that a strategy wants to all that want it. more

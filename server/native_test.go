@@ -8,7 +8,9 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
+	"chancery/kv/writeset"
 	"chancery/server/api"
 )
 
@@ -346,4 +348,32 @@ func FuzzMatches(f *testing.F) {
 			t.Errorf("%q: %v, %v; want %v, valid %v", field, got, err, want, valid)
 		}
 	})
+}
+
+// hungry is a strategy that has always more to read.
+type hungry struct{}
+
+func (hungry) Name() string                   { return "hungry" }
+func (hungry) Next() uint64                   { return 1 }
+func (hungry) Handle(TxID, writeset.WriteSet) {}
+
+// TestIndexStops: a node that stops does not wait for an index that is far behind.
+func TestIndexStops(t *testing.T) {
+	app := nativeApp()
+	if err := app.Indexes.Install(hungry{}); err != nil {
+		t.Fatal(err)
+	}
+	s := testService(t, func(c *Config, _ *InterfaceOptions) { c.App = app })
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	done := make(chan error, 1)
+	go func() { done <- s.Index(ctx) }()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("it does not stop")
+	}
 }

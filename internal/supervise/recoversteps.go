@@ -80,7 +80,14 @@ func (d *driver) open(ctx context.Context, info *client.ServiceInfo) error {
 			return err
 		}
 	}
+	p, err := d.service.Proposal(ctx, d.proposal)
+	if err != nil {
+		return err
+	}
 	for _, k := range d.o.Members {
+		if p.State != client.ProposalOpen {
+			break
+		}
 		if d.voted[k.Name] {
 			continue
 		}
@@ -88,19 +95,11 @@ func (d *driver) open(ctx context.Context, info *client.ServiceInfo) error {
 		if err != nil {
 			return err
 		}
-		p, err := m.Vote(ctx, d.proposal, client.BallotYes)
-		if err != nil {
+		if p, err = m.Vote(ctx, d.proposal, client.BallotYes); err != nil {
 			return fmt.Errorf("the vote of %s: %w", k.Name, err)
 		}
 		d.voted[k.Name] = true
 		d.say("%s votes yes: proposal %s is %s", k.Name, d.proposal, p.State)
-		if p.State != client.ProposalOpen {
-			break
-		}
-	}
-	p, err := d.service.Proposal(ctx, d.proposal)
-	if err != nil {
-		return err
 	}
 	switch p.State {
 	case client.ProposalOpen:

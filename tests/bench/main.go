@@ -28,6 +28,8 @@ func main() {
 	nodes := flag.Bool("only-nodes", false, "measure nothing but services of several nodes")
 	alone := flag.Bool("only-backup", false, "measure nothing but backups")
 	entries := flag.Int("entries", 1_000_000, "entries of the ledger that is audited, reopened and recovered; 0 leaves these rows out")
+	recovered := flag.Int("recovered", 1_000_000, "entries of the service that is recovered whole; 0 leaves these rows out")
+	onlyRecovery := flag.Bool("only-recovery", false, "measure nothing but the recovery of a whole service")
 	onlyLedger := flag.Bool("only-ledger", false, "measure nothing but audit, receipts, reopening and recovery of a ledger")
 	flag.Parse()
 	var err error
@@ -41,13 +43,15 @@ func main() {
 		err = b.alone(func() error { return b.printBackup(*chancery, *backup) })
 	case *onlyLedger:
 		err = b.alone(func() error { return b.printLedger(*chancery, *entries) })
+	case *onlyRecovery:
+		err = b.alone(func() error { return b.printRecovery(*chancery, *native, *recovered) })
 	default:
 		if err = run(*chancery, *native, b); err == nil {
 			err = runNodes(*chancery, *native, *times, b)
 		}
 		if err == nil {
 			err = b.alone(func() error {
-				return errors.Join(b.printLedger(*chancery, *entries), b.printBackup(*chancery, *backup))
+				return errors.Join(b.printLedger(*chancery, *entries), b.printRecovery(*chancery, *native, *recovered), b.printBackup(*chancery, *backup))
 			})
 		}
 	}
