@@ -80,6 +80,9 @@ func (d *driver) open(ctx context.Context, info *client.ServiceInfo) error {
 			return err
 		}
 	}
+	if d.proposal == "" {
+		return nil // no member is here: others propose
+	}
 	p, err := d.service.Proposal(ctx, d.proposal)
 	if err != nil {
 		return err
