@@ -188,7 +188,8 @@ func TestBackupSchedule(t *testing.T) {
 	r.end()
 
 	// The store fails: backups is a file.
-	s.sh("mv backups aside; touch backups")
+	// One that runs now makes the directory again: until nothing does, the file is not there.
+	s.sh("mv backups aside; until rm -rf backups && touch backups && test -f backups; do :; done")
 	until(t, "the backup that failed is noted", func() bool {
 		return strings.Contains(s.sh("bin/chancery status"), "note         the last backup failed")
 	})
@@ -196,7 +197,7 @@ func TestBackupSchedule(t *testing.T) {
 	if f.value(t, "chancery_ledger_backup_good", "what=backup") != 0 {
 		t.Error("the figures do not show that the backup failed")
 	}
-	s.sh("rm backups; mv aside backups")
+	s.sh("until rm -rf backups && mv -T aside backups; do :; done")
 	until(t, "backups go on", func() bool { return !strings.Contains(s.sh("bin/chancery status"), "the last backup failed") })
 	s.sh("bin/chancery backup schedule --off")
 	says(t, s.sh("bin/chancery backup schedule"), "no backups are scheduled")
