@@ -136,38 +136,11 @@ func (n *Node) readPrivate(ctx context.Context, secrets []gov.LedgerSecret) erro
 	if err != nil {
 		return err
 	}
-	for e, err := range n.ledger.Entries(private.Head().TxID().Seqno + 1) {
-		if err == nil {
-			err = ctx.Err()
-		}
-		if err != nil {
-			return err
-		}
-		if e.ID.Seqno > r.target {
-			break
-		}
-		secret, err := n.secrets.At(e.ID.Seqno)
-		if err != nil {
-			return err
-		}
-		ws, err := e.Open(secret)
-		if err != nil {
-			return fmt.Errorf("entry %v: %w", e.ID, err)
-		}
-		_, hidden := ws.Split()
-		if _, err := private.Apply(e.ID, hidden); err != nil {
-			return err
-		}
-		if err := private.Compact(e.ID.Seqno); err != nil {
-			return err
-		}
-		r.reached.Store(e.ID.Seqno)
-	}
 	// Before the service opens: a node that is resumed afterwards needs the secrets.
 	if err := n.saveKeys(); err != nil {
 		return err
 	}
-	if err := n.replica().TakePrivate(ctx, private); err != nil {
+	if err := n.replica().TakePrivate(ctx, private, func(seqno uint64) { r.reached.Store(min(seqno, r.target)) }); err != nil {
 		return err
 	}
 	r.done.Store(true)

@@ -9,16 +9,17 @@ import (
 )
 
 // TakePrivate ends Config.PublicOnly: it completes a store that holds the private state
-// through some position, with the private writes of what has come since, and puts it beside
-// the public one. All secrets must be known. The other store is used up.
-func (r *Replica) TakePrivate(ctx context.Context, private *kv.Store) error {
+// through some position, or nothing, with the private writes of all that follows, and puts
+// it beside the public one. All secrets must be known; read is told how far it has come.
+// The other store is used up.
+func (r *Replica) TakePrivate(ctx context.Context, private *kv.Store, read func(seqno uint64)) error {
 	// All that is committed now is read while others go on.
-	if err := r.readPrivate(ctx, private); err != nil {
+	if err := r.readPrivate(ctx, private, read); err != nil {
 		return err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err := r.readPrivate(ctx, private); err != nil {
+	if err := r.readPrivate(ctx, private, read); err != nil {
 		return err
 	}
 	for _, s := range r.tail {
@@ -34,7 +35,7 @@ func (r *Replica) TakePrivate(ctx context.Context, private *kv.Store) error {
 }
 
 // readPrivate takes the private writes of the signed entries behind what private holds.
-func (r *Replica) readPrivate(ctx context.Context, private *kv.Store) error {
+func (r *Replica) readPrivate(ctx context.Context, private *kv.Store, read func(seqno uint64)) error {
 	for e, err := range r.cfg.Ledger.Entries(private.Head().TxID().Seqno + 1) {
 		if err == nil {
 			err = ctx.Err()
@@ -46,8 +47,9 @@ func (r *Replica) readPrivate(ctx context.Context, private *kv.Store) error {
 			err = private.Compact(e.ID.Seqno)
 		}
 		if err != nil {
-			return fmt.Errorf("reading the private state: %w", err)
+			return err
 		}
+		read(e.ID.Seqno)
 	}
 	return nil
 }
