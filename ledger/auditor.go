@@ -71,11 +71,11 @@ func (a *auditor) step(e *Entry, at int64, first bool) error {
 	if err := a.checkFlags(e, first); err != nil {
 		return a.violation(e, err)
 	}
-	if want := a.opts.Expect; want.Seqno == e.ID.Seqno && want != e.ID {
-		return a.violation(e, fmt.Errorf("%v stands where %v is expected: %w", e.ID, want, ErrUnexpected))
-	}
-	if leaf := a.opts.ExpectLeaf; leaf != nil && a.opts.Expect == e.ID && e.Leaf() != *leaf {
-		return a.violation(e, fmt.Errorf("%v is another transaction than the one that is expected: %w", e.ID, ErrUnexpected))
+	if want := a.opts.Expect; want.ID.Seqno == e.ID.Seqno && !want.Meets(e) {
+		if want.ID == e.ID {
+			return a.violation(e, fmt.Errorf("%v is another transaction than the one that is expected: %w", e.ID, ErrUnexpected))
+		}
+		return a.violation(e, fmt.Errorf("%v stands where %v is expected: %w", e.ID, want.ID, ErrUnexpected))
 	}
 	a.report.Last, a.flagged = e.ID, e.Flags&ForceChunkAfter != 0
 	a.report.Entries++
@@ -292,8 +292,8 @@ func (a *auditor) checkAnchor() error {
 		return fail("the ledger holds no signature", ErrUntrusted)
 	case signed.Seqno < a.opts.To:
 		return fail(fmt.Sprintf("the ledger is signed through %v, and was to be audited through seqno %d", signed, a.opts.To), ErrUnexpected)
-	case signed.Seqno < a.opts.Expect.Seqno && (a.opts.To == 0 || a.opts.To >= a.opts.Expect.Seqno):
-		return fail(fmt.Sprintf("the ledger is signed through %v, and does not hold %v: an older copy", signed, a.opts.Expect), ErrUnexpected)
+	case signed.Seqno < a.opts.Expect.ID.Seqno && (a.opts.To == 0 || a.opts.To >= a.opts.Expect.ID.Seqno):
+		return fail(fmt.Sprintf("the ledger is signed through %v, and does not hold %v: an older copy", signed, a.opts.Expect.ID), ErrUnexpected)
 	}
 	if a.opts.Service == nil {
 		return nil

@@ -157,14 +157,14 @@ func TestVerifyRange(t *testing.T) {
 		t.Errorf("to 1000: %v", err)
 	}
 	there := h.entries[20].ID
-	if _, err := through(t, whole, "/ledger", VerifyOptions{Expect: there}); err != nil {
+	if _, err := through(t, whole, "/ledger", VerifyOptions{Expect: Expected{ID: there}}); err != nil {
 		t.Errorf("expecting %v: %v", there, err)
 	}
 	for want, expect := range map[string]TxID{
 		"an older copy": {View: 2, Seqno: 1000},
 		"stands where":  {View: there.View + 1, Seqno: there.Seqno},
 	} {
-		if _, err := through(t, whole, "/ledger", VerifyOptions{Expect: expect}); !errors.Is(err, ErrUnexpected) || !strings.Contains(err.Error(), want) {
+		if _, err := through(t, whole, "/ledger", VerifyOptions{Expect: Expected{ID: expect}}); !errors.Is(err, ErrUnexpected) || !strings.Contains(err.Error(), want) {
 			t.Errorf("expecting %v: %v, want %q", expect, err, want)
 		}
 	}

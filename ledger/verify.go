@@ -34,10 +34,7 @@ type VerifyOptions struct {
 	From, To uint64
 	// Expect is a transaction that must be there, signed: whoever holds a receipt of it
 	// can tell an older copy of the ledger from the newest.
-	Expect TxID
-	// ExpectLeaf, if not nil, is the leaf of Expect, as a receipt of it gives it: two
-	// histories may have given the same TxID.
-	ExpectLeaf *Digest
+	Expect Expected
 	// Snapshots are files that must be what the ledger says of them: each committed to by
 	// the transaction that its name says, and of the state at its seqno.
 	Snapshots []SnapshotFile

@@ -256,11 +256,9 @@ file without a manifest be there. Exit code 5: it does not hold.
 				return usageError{err}
 			}
 			o := backup.VerifyOptions{FS: durable.OS(), Store: b, ID: id}
-			x, err := parseExpect(expect)
-			if err != nil {
+			if o.Expect, err = parseExpect(expect); err != nil {
 				return err
 			}
-			o.Expect, o.ExpectLeaf = x.ID, x.Leaf
 			if service != "" {
 				if o.Service, err = readCertificate(service); err != nil {
 					return err

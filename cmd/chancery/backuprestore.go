@@ -51,8 +51,7 @@ func (p *point) options(name string) (o backup.RestoreOptions, err error) {
 	if o.To, o.At, err = parsePoint(p.to); err != nil {
 		return o, err
 	}
-	x, err := parseExpect(p.expect)
-	o.Expect, o.ExpectLeaf = x.ID, x.Leaf
+	o.Expect, err = parseExpect(p.expect)
 	return o, err
 }
 
@@ -119,7 +118,7 @@ func (r *restoration) run(ctx context.Context, s streams, name, dir string) erro
 		}
 	}
 	o.Finish = func(dir string, done *backup.Restored) error {
-		return writeRecovery(ctx, dir, template, r.address, o.Expect)
+		return writeRecovery(ctx, dir, template, r.address, o.Expect.ID)
 	}
 	p := newProgress(s.err, "restoring")
 	o.Progress = p.at
@@ -131,7 +130,7 @@ func (r *restoration) run(ctx context.Context, s streams, name, dir string) erro
 	if err := printRestored(s, r.output, o.Dir, done); err != nil || !r.start {
 		return err
 	}
-	return r.recover(ctx, s, o.Dir, o.Expect)
+	return r.recover(ctx, s, o.Dir, o.Expect.ID)
 }
 
 // recover runs the service that was restored, beside the one that it is a copy of.

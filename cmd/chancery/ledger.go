@@ -89,11 +89,9 @@ func (a *audit) prepare() (err error) {
 	if a.opts.From != 0 && a.opts.To != 0 && a.opts.To < a.opts.From {
 		return usagef("--to lies before --from")
 	}
-	expect, err := parseExpect(a.expect)
-	if err != nil {
+	if a.opts.Expect, err = parseExpect(a.expect); err != nil {
 		return err
 	}
-	a.opts.Expect, a.opts.ExpectLeaf = expect.ID, expect.Leaf
 	if a.service != "" {
 		if a.opts.Service, err = readCertificate(a.service); err != nil {
 			return err

@@ -200,7 +200,7 @@ func TestRestore(t *testing.T) {
 			if c.service {
 				service = f.ledger.Service
 			}
-			r, err := Restore(t.Context(), RestoreOptions{FS: durable.OS(), Store: f.store, Dir: dir, To: c.to, At: c.at, Expect: c.expect, Service: service})
+			r, err := Restore(t.Context(), RestoreOptions{FS: durable.OS(), Store: f.store, Dir: dir, To: c.to, At: c.at, Expect: ledger.Expected{ID: c.expect}, Service: service})
 			if c.fails != "" {
 				if err == nil || !strings.Contains(err.Error(), c.fails) {
 					t.Fatalf("%v, want %q", err, c.fails)
@@ -245,11 +245,11 @@ func TestRestore(t *testing.T) {
 		leaf *ledger.Digest
 		ok   bool
 	}{"its own leaf": {&leaf, true}, "another's": {&other, false}} {
-		o := RestoreOptions{FS: durable.OS(), Store: f.store, Dir: filepath.Join(t.TempDir(), "r"), Expect: second[0], ExpectLeaf: c.leaf}
+		o := RestoreOptions{FS: durable.OS(), Store: f.store, Dir: filepath.Join(t.TempDir(), "r"), Expect: ledger.Expected{ID: second[0], Leaf: c.leaf}}
 		if _, err := Restore(t.Context(), o); (err == nil) != c.ok || !c.ok && !errors.Is(err, ledger.ErrUnexpected) {
 			t.Errorf("restoring with %s: %v", name, err)
 		}
-		if _, err := Verify(t.Context(), VerifyOptions{FS: durable.OS(), Store: f.store, Expect: second[0], ExpectLeaf: c.leaf}); (err == nil) != c.ok {
+		if _, err := Verify(t.Context(), VerifyOptions{FS: durable.OS(), Store: f.store, Expect: ledger.Expected{ID: second[0], Leaf: c.leaf}}); (err == nil) != c.ok {
 			t.Errorf("verifying with %s: %v", name, err)
 		}
 	}

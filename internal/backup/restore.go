@@ -29,10 +29,8 @@ type RestoreOptions struct {
 	// With neither it is the end of the backup.
 	To ledger.TxID
 	At time.Time
-	// Expect is a transaction that the restored ledger must hold, and ExpectLeaf its leaf, as
-	// a receipt gives it; nil accepts any.
-	Expect     ledger.TxID
-	ExpectLeaf *ledger.Digest
+	// Expect is a transaction that the restored ledger must hold.
+	Expect ledger.Expected
 	// Service is the identity that must be in force at the point; nil accepts what is there.
 	Service *x509.Certificate
 	// Finish is called before the directory gets its name, with where it is now: to put
@@ -253,16 +251,16 @@ func (r *restorer) audit(ctx context.Context, f File) error {
 	first, last, _ := f.chunk()
 	holds := func(id ledger.TxID) bool { return first <= id.Seqno && id.Seqno <= last }
 	o := ledger.VerifyOptions{Checkpoint: r.checkpoint, Signed: r.signed}
-	if holds(r.Expect) {
-		o.Expect, o.ExpectLeaf = r.Expect, r.ExpectLeaf
+	if holds(r.Expect.ID) {
+		o.Expect = r.Expect
 	}
-	if holds(r.To) && r.To != r.Expect {
-		if holds(r.Expect) { // one pass asks for one transaction
-			if _, err := auditChunk(ctx, r.FS, r.ledgerPath(f), r.Store.String()+"/"+f.Name, ledger.VerifyOptions{Checkpoint: r.checkpoint, Expect: r.To}); err != nil {
+	if holds(r.To) && r.To != r.Expect.ID {
+		if holds(r.Expect.ID) { // one pass asks for one transaction
+			if _, err := auditChunk(ctx, r.FS, r.ledgerPath(f), r.Store.String()+"/"+f.Name, ledger.VerifyOptions{Checkpoint: r.checkpoint, Expect: ledger.Expected{ID: r.To}}); err != nil {
 				return err
 			}
 		} else {
-			o.Expect = r.To
+			o.Expect = ledger.Expected{ID: r.To}
 		}
 	}
 	at, err := auditChunk(ctx, r.FS, r.ledgerPath(f), r.Store.String()+"/"+f.Name, o)
@@ -314,8 +312,8 @@ func (r *restorer) cutAndCheck(ctx context.Context) error {
 	if report.LastSigned != through || report.Last != through {
 		return fmt.Errorf("the restored ledger ends at %v, signed through %v, and was to be cut at %v", report.Last, report.LastSigned, through)
 	}
-	if r.Expect.Seqno > through.Seqno {
-		return fmt.Errorf("the restored ledger ends at %v, and does not hold %v: %w; choose a later point, or a newer backup", through, r.Expect, ledger.ErrUnexpected)
+	if r.Expect.ID.Seqno > through.Seqno {
+		return fmt.Errorf("the restored ledger ends at %v, and does not hold %v: %w; choose a later point, or a newer backup", through, r.Expect.ID, ledger.ErrUnexpected)
 	}
 	r.done.Root, r.done.Service = report.Root, report.Services[len(report.Services)-1]
 	if r.inside.Name != "" && report.Files > 0 {

@@ -22,12 +22,11 @@ import (
 
 // VerifyOptions say which backup is read, and what it is held against.
 type VerifyOptions struct {
-	FS         durable.FS
-	Store      Store
-	ID         string            // "" is the newest
-	Expect     ledger.TxID       // a transaction that must be in it
-	ExpectLeaf *ledger.Digest    // its leaf, as a receipt gives it; nil accepts any
-	Service    *x509.Certificate // the identity that must be in force at its end
+	FS      durable.FS
+	Store   Store
+	ID      string            // "" is the newest
+	Expect  ledger.Expected   // a transaction that must be in it
+	Service *x509.Certificate // the identity that must be in force at its end
 	// Progress is called now and then, with bytes.
 	Progress func(done, total int64)
 }
@@ -113,7 +112,7 @@ func checkObjects(ctx context.Context, s Store, objects []Object, all []*Manifes
 func audit(ctx context.Context, o VerifyOptions, m *Manifest) (*ledger.Report, error) {
 	view := &storeFS{FS: o.FS, ctx: ctx, store: o.Store, files: map[string]File{}}
 	defer view.hashing.Wait()
-	opts := ledger.VerifyOptions{CommittedOnly: true, Service: o.Service, Expect: o.Expect, ExpectLeaf: o.ExpectLeaf, Progress: o.Progress}
+	opts := ledger.VerifyOptions{CommittedOnly: true, Service: o.Service, Expect: o.Expect, Progress: o.Progress}
 	for _, f := range m.Files {
 		view.files[f.Name] = f
 		if n, ok := f.snapshot(); ok {
