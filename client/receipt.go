@@ -2,11 +2,11 @@ package client
 
 import (
 	"context"
-	"crypto/ecdsa"
 	"encoding/json"
 	"errors"
 	"fmt"
 
+	"chancery/internal/identity"
 	"chancery/ledger"
 	"chancery/server/api"
 )
@@ -59,9 +59,9 @@ func (c *Client) verifyEarlier(ctx context.Context, id ledger.TxID, data []byte,
 	if err != nil {
 		return nil, err
 	}
-	present, ok := c.cfg.Service.PublicKey.(*ecdsa.PublicKey)
-	if !ok {
-		return nil, fmt.Errorf("the service's key is a %T", c.cfg.Service.PublicKey)
+	present, err := identity.CertificateKey(c.cfg.Service)
+	if err != nil {
+		return nil, fmt.Errorf("the service's certificate: %w", err)
 	}
 	r, err := ledger.ParseCOSEReceipt(data)
 	if err != nil {

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"crypto/ecdsa"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -74,8 +73,11 @@ func (n *Node) namesPrevious(text string) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("the service certificate in %s: %w", n.cfg.Ledger.Directory, err)
 	}
-	key, ok := cert.PublicKey.(*ecdsa.PublicKey)
-	return ok && key.Equal(previous.PublicKey), nil
+	key, err := identity.CertificateKey(cert)
+	if err != nil {
+		return false, fmt.Errorf("the service certificate in %s: %w", n.cfg.Ledger.Directory, err)
+	}
+	return key.Equal(previous.PublicKey), nil
 }
 
 // openedInLog says whether Raft's log opens the service behind what the files hold.

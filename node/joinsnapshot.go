@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"crypto/ecdsa"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -11,6 +10,7 @@ import (
 	"path/filepath"
 
 	"chancery/internal/durable"
+	"chancery/internal/identity"
 	"chancery/ledger"
 	"chancery/raftfsm"
 	"chancery/server/api"
@@ -42,9 +42,9 @@ func (j *joiner) findSnapshot() error {
 }
 
 func (j *joiner) serviceKey() (*ecdsa.PublicKey, error) {
-	key, ok := j.service.PublicKey.(*ecdsa.PublicKey)
-	if !ok {
-		return nil, errors.New("command.service_certificate_file: the key is of another kind than a service's")
+	key, err := identity.CertificateKey(j.service)
+	if err != nil {
+		return nil, fmt.Errorf("command.service_certificate_file: the key is of another kind than a service's: %w", err)
 	}
 	return key, nil
 }

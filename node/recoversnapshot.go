@@ -1,7 +1,6 @@
 package node
 
 import (
-	"crypto/ecdsa"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -9,6 +8,7 @@ import (
 
 	"chancery/gov"
 	"chancery/gov/tables"
+	"chancery/internal/identity"
 	"chancery/kv"
 	"chancery/ledger"
 	"chancery/raftfsm"
@@ -18,9 +18,9 @@ import (
 // committed to and that the ledger files reach, and what it says of the ledger through it;
 // nil without one.
 func (n *Node) snapshotToRecover(previous *x509.Certificate) (from *ledger.SnapshotFile, verified *ledger.Checkpoint, err error) {
-	key, ok := previous.PublicKey.(*ecdsa.PublicKey)
-	if !ok {
-		return nil, nil, errors.New("command.recover.previous_service_identity_file: the key is of another kind than a service's")
+	key, err := identity.CertificateKey(previous)
+	if err != nil {
+		return nil, nil, fmt.Errorf("command.recover.previous_service_identity_file: the key is of another kind than a service's: %w", err)
 	}
 	err = n.eachSnapshot(func(f ledger.SnapshotFile) error {
 		if err := n.withinLedger(f); err != nil {

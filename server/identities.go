@@ -3,12 +3,11 @@ package server
 import (
 	"context"
 	"crypto/ecdsa"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 
 	"chancery/gov/tables"
+	"chancery/internal/identity"
 	"chancery/kv/writeset"
 	"chancery/ledger"
 )
@@ -26,7 +25,11 @@ func (c *Call) TrustedKeys(ctx context.Context) ([]TrustedKey, error) {
 	if err != nil || !ok {
 		return nil, fmt.Errorf("reading the service's identity: %w", errors.Join(err, missing(ok)))
 	}
-	present, err := serviceKey(info.Cert)
+	cert, err := identity.ParseCertificate([]byte(info.Cert))
+	if err != nil {
+		return nil, fmt.Errorf("reading the service's certificate: %w", err)
+	}
+	present, err := identity.CertificateKey(cert)
 	if err != nil {
 		return nil, fmt.Errorf("reading the service's certificate: %w", err)
 	}
@@ -62,22 +65,6 @@ func missing(ok bool) error {
 		return nil
 	}
 	return errors.New("it is not there")
-}
-
-func serviceKey(cert string) (*ecdsa.PublicKey, error) {
-	block, _ := pem.Decode([]byte(cert))
-	if block == nil {
-		return nil, errors.New("not PEM")
-	}
-	parsed, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
-		return nil, err
-	}
-	key, ok := parsed.PublicKey.(*ecdsa.PublicKey)
-	if !ok {
-		return nil, fmt.Errorf("its key is a %T", parsed.PublicKey)
-	}
-	return key, nil
 }
 
 // VerifyReceipt verifies a COSE receipt of this service, of any of its lives. Errors: those
