@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"strconv"
-	"time"
 
 	"chancery/attest"
 	"chancery/attest/platform"
@@ -57,16 +56,10 @@ func (n *Node) runRevocations(ctx context.Context) error {
 	if r == nil {
 		return nil
 	}
-	tick := time.NewTicker(r.RefreshInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-			n.fetchRevocations(ctx)
-		}
-	}
+	return every(ctx, r.RefreshInterval, func() error {
+		n.fetchRevocations(ctx)
+		return nil
+	})
 }
 
 // attest makes the node's evidence and what governance will trust because of it, and seals

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"time"
 
 	"chancery/ledger"
 )
@@ -28,18 +27,12 @@ func (c *cleaner) run(ctx context.Context) error {
 	if cfg.MaxSnapshots == nil && cfg.MaxCommittedLedgerChunks == nil {
 		return nil
 	}
-	tick := time.NewTicker(cfg.Interval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
+	return every(ctx, cfg.Interval, func() error {
 		if err := c.clean(); err != nil {
 			c.n.log.Warn("removing old files", "err", err)
 		}
-	}
+		return nil
+	})
 }
 
 // clean looks once.

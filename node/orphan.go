@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"time"
 
 	"chancery/gov/tables"
 	"chancery/server/api"
@@ -22,28 +21,22 @@ const orphanAfter = 3
 // runOrphan ends the node with errRetired when it has lost the primary and the others
 // say that the service has retired it.
 func (n *Node) runOrphan(ctx context.Context) error {
-	tick := time.NewTicker(n.cfg.Consensus.ElectionTimeout)
-	defer tick.Stop()
 	alone := 0
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
+	return every(ctx, n.cfg.Consensus.ElectionTimeout, func() error {
 		if n.replica() == nil || n.primaryID() != "" {
 			alone = 0
-			continue
+			return nil
 		}
 		if alone++; alone < orphanAfter {
-			continue
+			return nil
 		}
 		alone = 0
 		if n.retiredBehindItsBack(ctx) {
 			n.log.Info("the other nodes say that the service has retired this node")
 			return errRetired
 		}
-	}
+		return nil
+	})
 }
 
 // retiredBehindItsBack asks the nodes that this one knows for its row: they must agree

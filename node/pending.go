@@ -18,16 +18,9 @@ func (n *Node) runPending(ctx context.Context) error {
 	if timeout <= 0 {
 		return nil
 	}
-	tick := time.NewTicker(min(timeout, maxPendingCheck))
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
+	return every(ctx, min(timeout, maxPendingCheck), func() error {
+		if !n.leadsService() {
 			return nil
-		case <-tick.C:
-		}
-		if !n.Position().Primary || n.uncreated(n.store.Committed()) {
-			continue
 		}
 		var removed []string
 		err := n.transact(ctx, func(tx *kv.Tx) (err error) {
@@ -36,11 +29,11 @@ func (n *Node) runPending(ctx context.Context) error {
 		})
 		switch {
 		case ctx.Err() != nil:
-			return nil
 		case err != nil:
 			n.log.Warn("forgetting Pending nodes that have ceased to ask", "err", err)
 		case len(removed) > 0:
 			n.log.Info("Pending nodes that ceased to ask are forgotten", "nodes", removed)
 		}
-	}
+		return nil
+	})
 }

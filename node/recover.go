@@ -54,6 +54,12 @@ func (n *Node) uncreated(at *kv.State) bool {
 	return r != nil && at.TxID().Seqno <= r.target
 }
 
+// leadsService says whether this node is to write what the primary writes of its own accord:
+// it leads, and no create transaction is still to come.
+func (n *Node) leadsService() bool {
+	return n.Position().Primary && !n.uncreated(n.store.Committed())
+}
+
 // recoveryFigures are how far the private state is to be read, and has been; nil unless a
 // recovery is under way. It ends when the files have the names of the service's own: what
 // the application is told to be committed must not be in files that a restart sets aside.

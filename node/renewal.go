@@ -18,16 +18,9 @@ func (n *Node) runRenewal(ctx context.Context) error {
 	if within == 0 {
 		return nil
 	}
-	tick := time.NewTicker(renewalCheck)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
+	return every(ctx, renewalCheck, func() error {
+		if !n.leadsService() {
 			return nil
-		case <-tick.C:
-		}
-		if !n.Position().Primary || n.uncreated(n.store.Committed()) {
-			continue
 		}
 		renewed := 0
 		err := n.transact(ctx, func(tx *kv.Tx) (err error) {
@@ -41,5 +34,6 @@ func (n *Node) runRenewal(ctx context.Context) error {
 		case renewed > 0:
 			n.log.Info("certificates that ended soon were renewed", "certificates", renewed)
 		}
-	}
+		return nil
+	})
 }
