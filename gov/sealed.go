@@ -133,15 +133,7 @@ func shuffleSealedShares(tx *kv.Tx, fx Effects) error {
 	if fx.PublicOnly() {
 		return nil
 	}
-	current, _, err := fx.LedgerSecrets()
-	if err != nil {
-		return err
-	}
-	stored, err := previousStored(tx)
-	if err != nil {
-		return err
-	}
-	return sealShares(tx, current.Secret, stored)
+	return shareAnew(tx, fx, sealShares)
 }
 
 // SealedShare is a node's part of sealed_shares, beside its recovery key.

@@ -164,7 +164,10 @@ func previousStored(tx *kv.Tx) (*uint64, error) {
 }
 
 // refreshShares shares the current ledger secret anew among those who are to hold it now.
-func refreshShares(tx *kv.Tx, fx Effects) error {
+func refreshShares(tx *kv.Tx, fx Effects) error { return shareAnew(tx, fx, shareSecret) }
+
+// shareAnew shares the current ledger secret, by itself: no link is added to the chain.
+func shareAnew(tx *kv.Tx, fx Effects, share func(tx *kv.Tx, secret *ledger.Secret, previousStored *uint64) error) error {
 	current, _, err := fx.LedgerSecrets()
 	if err != nil {
 		return err
@@ -173,7 +176,7 @@ func refreshShares(tx *kv.Tx, fx Effects) error {
 	if err != nil {
 		return err
 	}
-	return shareSecret(tx, current.Secret, stored)
+	return share(tx, current.Secret, stored)
 }
 
 // issueShares shares secret and adds the link of the chain that leads from it to the
