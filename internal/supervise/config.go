@@ -104,6 +104,23 @@ func sandboxConfig(at place, c command, metrics, common string) object {
 	if metrics != "" {
 		chancery["metrics"] = object{"bind_address": metrics}
 	}
+	return nodeConfig(at, object{
+		"type": c.kind, "service_certificate_file": in("service_cert.pem"),
+		"join": object{"target_rpc_address": c.target, "retry_timeout": "200ms"},
+		"start": object{
+			"members": []object{{
+				"certificate_file": in("member0_cert.pem"), "encryption_public_key_file": in("member0_enc_pubk.pem"),
+			}},
+			"constitution_files":                        []string{"constitution.js"},
+			"service_configuration":                     object{"recovery_threshold": 1},
+			"initial_service_certificate_validity_days": validDays,
+		},
+	}, chancery)
+}
+
+// nodeConfig is what every node here is configured with, beside its command and what
+// concerns us alone.
+func nodeConfig(at place, command, chancery object) object {
 	return object{
 		"network": object{
 			"node_to_node_interface": object{"bind_address": at.host() + ":0"},
@@ -112,18 +129,7 @@ func sandboxConfig(at place, c command, metrics, common string) object {
 				"enabled_operator_features": []string{"SnapshotRead", "LedgerChunkRead", "SnapshotCreate"},
 			}},
 		},
-		"command": object{
-			"type": c.kind, "service_certificate_file": in("service_cert.pem"),
-			"join": object{"target_rpc_address": c.target, "retry_timeout": "200ms"},
-			"start": object{
-				"members": []object{{
-					"certificate_file": in("member0_cert.pem"), "encryption_public_key_file": in("member0_enc_pubk.pem"),
-				}},
-				"constitution_files":                        []string{"constitution.js"},
-				"service_configuration":                     object{"recovery_threshold": 1},
-				"initial_service_certificate_validity_days": validDays,
-			},
-		},
+		"command": command,
 		"node_certificate": object{
 			"subject_alt_names":     []string{"iPAddress:" + at.host(), "dNSName:localhost"},
 			"initial_validity_days": validDays,

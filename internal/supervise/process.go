@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"chancery/client"
 )
 
 // stopWithin is how long a node may take to stop before it is killed.
@@ -116,6 +118,28 @@ func (p *process) until(ctx context.Context, step func(context.Context) error) e
 		return p.died()
 	}
 	return err
+}
+
+// service waits until the node serves a service that has its certificate in a file, and
+// returns a client and what the service says of itself.
+func (p *process) service(ctx context.Context, certificate, url string) (c *client.Client, info *client.ServiceInfo, err error) {
+	err = p.until(ctx, func(ctx context.Context) error {
+		cert, err := readCertificate(certificate)
+		if err != nil {
+			return err
+		}
+		if c == nil {
+			if c, err = client.New(client.Config{URLs: []string{url}, Service: cert}); err != nil {
+				return err
+			}
+		}
+		info, err = c.ServiceInfo(ctx)
+		return err
+	})
+	if err != nil && c != nil {
+		c.Close()
+	}
+	return c, info, err
 }
 
 // errDied says that a node's process ended.

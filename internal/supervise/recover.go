@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"chancery/client"
 	"chancery/internal/durable"
@@ -55,6 +54,19 @@ func MembersOf(prefix string) (MemberKeys, error) {
 		}
 	}
 	return m, nil
+}
+
+// member signs as the one whose keys these are.
+func (k MemberKeys) member(service *client.Client) (*client.Member, error) {
+	cert, err := readCertificate(k.Certificate)
+	if err != nil {
+		return nil, err
+	}
+	key, err := identity.ReadECKey(durable.OS(), k.Key)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", k.Key, err)
+	}
+	return service.Member(cert, key)
 }
 
 // recovering is the recovery of one service on this machine.
@@ -276,58 +288,23 @@ func (r *recovering) writeConfig(kind string) error {
 			}
 		}
 	}
-	text, err := json.MarshalIndent(object{
-		"network": object{
-			"node_to_node_interface": object{"bind_address": r.at.host() + ":0"},
-			"rpc_interfaces": object{"primary_rpc_interface": object{
-				"bind_address":              r.at.bind,
-				"enabled_operator_features": []string{"SnapshotRead", "LedgerChunkRead", "SnapshotCreate"},
-			}},
-		},
-		"command": object{
-			"type": kind, "service_certificate_file": "service_cert.pem",
-			"recover": object{"previous_service_identity_file": previous, "initial_service_certificate_validity_days": validDays},
-		},
-		"node_certificate": object{
-			"subject_alt_names":     []string{"iPAddress:" + r.at.host(), "dNSName:localhost"},
-			"initial_validity_days": validDays,
-		},
-		"chancery": chancery,
-	}, "", "  ")
+	text, err := json.MarshalIndent(nodeConfig(r.at, object{
+		"type": kind, "service_certificate_file": "service_cert.pem",
+		"recover": object{"previous_service_identity_file": previous, "initial_service_certificate_validity_days": validDays},
+	}, chancery), "", "  ")
 	if err != nil {
 		return err
 	}
 	return durable.WriteFileAtomic(durable.OS(), r.home.file("config.json"), text, 0o644)
 }
 
-// poll is the pause between two looks at how far the service is.
-const poll = 200 * time.Millisecond
-
 // drive takes the service to open.
 func (r *recovering) drive(ctx context.Context) error {
-	var service *client.Client
-	err := repeat(ctx, poll, r.p.ended, func(ctx context.Context) error {
-		cert, err := readCertificate(r.home.file("service_cert.pem"))
-		if err != nil {
-			return err
-		}
-		if service == nil {
-			if service, err = client.New(client.Config{URLs: []string{r.at.url()}, Service: cert}); err != nil {
-				return err
-			}
-		}
-		_, err = service.ServiceInfo(ctx)
-		return err
-	})
-	if service != nil {
-		defer service.Close()
-	}
-	if errors.Is(err, errEnded) {
-		return r.p.died()
-	}
+	service, _, err := r.p.service(ctx, r.home.file("service_cert.pem"), r.at.url())
 	if err != nil {
 		return err
 	}
+	defer service.Close()
 	d := &driver{recovering: r, service: service, shared: map[string]bool{}, voted: map[string]bool{}}
 	return r.p.until(ctx, d.step)
 }

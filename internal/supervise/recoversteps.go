@@ -60,19 +60,6 @@ func (d *driver) sayFailure(ctx context.Context, err error) {
 	}
 }
 
-// member signs as one of those whose keys are here.
-func (d *driver) member(k MemberKeys) (*client.Member, error) {
-	cert, err := readCertificate(k.Certificate)
-	if err != nil {
-		return nil, err
-	}
-	key, err := identity.ReadECKey(durable.OS(), k.Key)
-	if err != nil {
-		return nil, err
-	}
-	return d.service.Member(cert, key)
-}
-
 // open proposes that the service goes on under its new certificate, and votes for it.
 func (d *driver) open(ctx context.Context, info *client.ServiceInfo) error {
 	if d.proposal == "" {
@@ -94,7 +81,7 @@ func (d *driver) open(ctx context.Context, info *client.ServiceInfo) error {
 		if d.voted[k.Name] {
 			continue
 		}
-		m, err := d.member(k)
+		m, err := k.member(d.service)
 		if err != nil {
 			return err
 		}
@@ -138,7 +125,7 @@ func (d *driver) propose(ctx context.Context, info *client.ServiceInfo) error {
 		d.wait("waiting for members to open the service at %s (no member's key was given): its certificate is %s", d.at.url(), d.home.file("service_cert.pem"))
 		return nil
 	}
-	m, err := d.member(d.o.Members[0])
+	m, err := d.o.Members[0].member(d.service)
 	if err != nil {
 		return err
 	}
@@ -181,7 +168,7 @@ func (d *driver) share(ctx context.Context, info *client.ServiceInfo) error {
 }
 
 func (d *driver) submit(ctx context.Context, k MemberKeys) (*client.Recovery, error) {
-	m, err := d.member(k)
+	m, err := k.member(d.service)
 	if err != nil {
 		return nil, err
 	}

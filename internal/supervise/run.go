@@ -10,8 +10,6 @@ import (
 
 	"chancery/client"
 	"chancery/internal/appbuild"
-	"chancery/internal/durable"
-	"chancery/internal/identity"
 )
 
 // startWithin bounds the time from the node's start to the open service.
@@ -82,36 +80,17 @@ func Run(ctx context.Context, o Options) (err error) {
 // open takes the service from wherever it stands to open, with its application.
 func open(ctx context.Context, p *process, o Options, url string) error {
 	w := o.Workspace
-	var service *client.Client
-	var status string
-	err := p.until(ctx, func(ctx context.Context) error {
-		cert, err := readCertificate(w.Common("service_cert.pem"))
-		if err != nil {
-			return err
-		}
-		if service == nil {
-			if service, err = client.New(client.Config{URLs: []string{url}, Service: cert}); err != nil {
-				return err
-			}
-		}
-		info, err := service.ServiceInfo(ctx)
-		if err == nil {
-			status = info.Status
-		}
-		return err
-	})
-	if service != nil {
-		defer service.Close()
-	}
+	service, info, err := p.service(ctx, w.Common("service_cert.pem"), url)
 	if err != nil {
 		return err
 	}
+	defer service.Close()
 	m, err := w.member(service)
 	if err != nil {
 		return err
 	}
 	var actions []action
-	if status != "Open" {
+	if info.Status != "Open" {
 		if err := m.Activate(ctx); err != nil {
 			return fmt.Errorf("activating member0: %w", err)
 		}
@@ -119,7 +98,7 @@ func open(ctx context.Context, p *process, o Options, url string) error {
 			return err
 		}
 	}
-	if o.App != nil && (status != "Open" || o.Redeploy) {
+	if o.App != nil && (info.Status != "Open" || o.Redeploy) {
 		actions = append(actions, setApp(o.App))
 	}
 	if err := propose(ctx, m, actions); err != nil {
@@ -133,15 +112,7 @@ func open(ctx context.Context, p *process, o Options, url string) error {
 
 // member signs as member0.
 func (w Workspace) member(service *client.Client) (*client.Member, error) {
-	cert, err := readCertificate(w.Common("member0_cert.pem"))
-	if err != nil {
-		return nil, err
-	}
-	key, err := identity.ReadECKey(durable.OS(), w.Common("member0_privk.pem"))
-	if err != nil {
-		return nil, fmt.Errorf("reading member0's key: %w", err)
-	}
-	return service.Member(cert, key)
+	return MemberKeys{Certificate: w.Common("member0_cert.pem"), Key: w.Common("member0_privk.pem")}.member(service)
 }
 
 // opening adds user0 and opens the service.
