@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -19,6 +20,24 @@ func (n *Node) Endorsements(ctx context.Context) ([]*ledger.IdentityEndorsement,
 	if err != nil || !ok {
 		return nil, err
 	}
+	l := &n.lives
+	l.mu.Lock()
+	latest, written := l.latest, l.written
+	l.mu.Unlock()
+	if written != nil && bytes.Equal(latest, row.Endorsement) {
+		return written, nil
+	}
+	if written, err = n.readEndorsements(ctx, row); err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.latest, l.written = row.Endorsement, written
+	return written, nil
+}
+
+// readEndorsements follows the rows back through the ledger.
+func (n *Node) readEndorsements(ctx context.Context, row tables.IdentityEndorsement) (_ []*ledger.IdentityEndorsement, err error) {
 	var out []*ledger.IdentityEndorsement
 	for at := n.store.Committed().TxID().Seqno + 1; ; {
 		e, err := ledger.ParseIdentityEndorsement(row.Endorsement)

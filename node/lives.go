@@ -11,12 +11,16 @@ import (
 	"chancery/ledger"
 )
 
-// lives are the certificates by which the present service identity vouches for those
-// before it, once they were asked for.
+// lives is what was worked out about the identities before the present one.
 type lives struct {
-	mu      sync.Mutex
-	present string                 // the certificate of the identity that vouches, PEM
-	certs   map[ledger.TxID]string // PEM, by the beginning of the life
+	mu sync.Mutex
+	// written are the statements of Endorsements, the newest of which is latest.
+	latest  []byte
+	written []*ledger.IdentityEndorsement
+	// certs are the certificates by which the present identity, present (PEM), vouches for
+	// the others, PEM, by the beginning of their lives.
+	present string
+	certs   map[ledger.TxID]string
 }
 
 // endorsedFor returns the certificates that lead from the identity under which an entry
@@ -33,12 +37,6 @@ func (n *Node) endorsedFor(ctx context.Context, id ledger.TxID) ([]string, error
 	if err != nil || id.Seqno >= created.Seqno {
 		return nil, nil // of the present life; or of a 1.x ledger, which does not say
 	}
-	l := &n.lives
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.present != s.Cert {
-		l.present, l.certs = s.Cert, map[ledger.TxID]string{}
-	}
 	written, err := n.Endorsements(ctx)
 	if err != nil {
 		return nil, err
@@ -51,6 +49,12 @@ func (n *Node) endorsedFor(ctx context.Context, id ledger.TxID) ([]string, error
 		return nil, fmt.Errorf("%w: no identity of the service states under which one %v was written", ledger.ErrNotEndorsed, id)
 	}
 	begin := chain[len(chain)-1].Epoch.Begin
+	l := &n.lives
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.present != s.Cert {
+		l.present, l.certs = s.Cert, map[ledger.TxID]string{}
+	}
 	if known, ok := l.certs[begin]; ok {
 		return []string{known}, nil
 	}
