@@ -26,6 +26,7 @@ func TestRecovery(t *testing.T) {
 	c.agree("gov rekey")
 	first := c.log(1, "before the disaster")
 	c.receipt(first, "first.json")
+	c.sh("bin/chancery recover share get --enc-key keys/alice_enc_privk.pem -o stale.b64" + c.flags("alice"))
 	c.agree("gov rekey")
 	c.log(2, "under another secret")
 	// From the second life on it is a node with an application in Go, which has endpoints
@@ -200,6 +201,12 @@ func (c *consortium) recover(life int) {
 	}
 	c.says(c.as("bob", "recover status"), "service WaitingForRecoveryShares", "ends at "+strconv.Itoa(2*life)+".", "0 submitted, 2 missing", "(Participant): no share yet")
 	c.sh("bin/chancery recover share submit --enc-key keys/carol_enc_privk.pem" + c.flags("alice") + " && exit 1 || true")
+	if life == 1 { // a share from before a rekey: the set does not open anything, and is forgotten
+		c.says(c.sh("bin/chancery recover share submit --share stale.b64"+c.flags("alice")), "1/2 recovery shares")
+		c.says(c.sh("bin/chancery recover share submit --enc-key keys/bob_enc_privk.pem"+c.flags("bob")+" 2>&1 && exit 1 || true"),
+			"do not open the ledger secret together; all are forgotten, submit them anew")
+		c.says(c.as("bob", "recover status"), "0 submitted, 2 missing")
+	}
 	c.says(c.sh("rm -f share.b64\n"+page[2]), "1/2 recovery shares successfully submitted", "End of recovery procedure initiated")
 	until(c.t, "the service is open", func() bool {
 		if c.node.gone() {
