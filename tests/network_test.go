@@ -194,6 +194,9 @@ func (w *network) launch(n *netNode, config map[string]any) {
 	w.until(n.name+" has its certificate", func() error {
 		cert, err := readCert(filepath.Join(n.dir, "node.pem"))
 		if err != nil {
+			if n.gone() {
+				w.t.Fatalf("%s ended: %v", n.name, n.err)
+			}
 			return err
 		}
 		n.id, err = identity.KeyID(cert.PublicKey)

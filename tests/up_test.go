@@ -79,16 +79,23 @@ func (s *sandbox) install(names ...string) {
 	}
 }
 
-// freePort returns a port that nothing listens on, below those that the system gives
-// to outgoing connections: the port must be free again and again.
+// given are the ports that freePort has given to this process.
+var given sync.Map
+
+// freePort returns a port that nothing listens on and that it never gave before, below
+// those that the system gives to outgoing connections: the port must be free again and again.
 func freePort(t *testing.T) string {
 	t.Helper()
-	for range 100 {
+	for range 1000 {
 		port := strconv.Itoa(20000 + rand.IntN(12000))
-		if ln, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
-			if err := ln.Close(); err != nil {
-				t.Fatal(err)
-			}
+		ln, err := net.Listen("tcp", "127.0.0.1:"+port)
+		if err != nil {
+			continue
+		}
+		if err := ln.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if _, before := given.LoadOrStore(port, nil); !before {
 			return port
 		}
 	}

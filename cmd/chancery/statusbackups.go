@@ -49,8 +49,8 @@ func (w *watchedStore) look(ctx context.Context, now time.Time) (out *storeStatu
 	}
 	note := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
 	old := func(t time.Time, most time.Duration) (time.Duration, bool) {
-		age := now.Sub(t).Round(time.Second)
-		return age, most > 0 && age > most
+		age := now.Sub(t)
+		return age.Round(time.Second), most > 0 && age > most
 	}
 	if len(all) == 0 {
 		note("there is no backup in %s", w.name)

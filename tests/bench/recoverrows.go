@@ -29,6 +29,9 @@ func (b *bench) printRecovery(chancery, native string, entries int) error {
 		return err
 	}
 	written, err := b.fill(t, entries)
+	if err == nil {
+		err = b.printSnapshotLatency(t)
+	}
 	b.stop()
 	if err != nil {
 		return err
@@ -44,9 +47,42 @@ func (b *bench) printRecovery(chancery, native string, entries int) error {
 	return nil
 }
 
+// printSnapshotLatency writes how long a write takes until it is committed, on one connection,
+// before a snapshot of all records and while one is made.
+func (b *bench) printSnapshotLatency(t *target) error {
+	c, err := t.client()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	write := load{"write, committed", t, func(uint64) string {
+		return post("/app/log/private", "wait=commit", `{"id": 1, "msg": "a message of some length"}`)
+	}}
+	before, err := drive(write, 1, b.duration)
+	if err != nil {
+		return err
+	}
+	if _, err := c.Do(context.Background(), client.Request{Method: "POST", Path: "/node/snapshot:create"}); err != nil {
+		return err
+	}
+	during, err := drive(write, 1, b.duration)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("\n| write until committed, one connection | p50 | p99 |\n|---|---|---|\n| before a snapshot | %v | %v |\n| while one of all records is made | %v | %v |\n| ratio | %.2f | %.2f |\n",
+		before.p50.Round(time.Microsecond), before.p99.Round(time.Microsecond), during.p50.Round(time.Microsecond), during.p99.Round(time.Microsecond),
+		float64(during.p50)/float64(before.p50), float64(during.p99)/float64(before.p99))
+	return nil
+}
+
+// client reaches the service as its user.
+func (t *target) client() (*client.Client, error) {
+	return client.New(client.Config{URLs: []string{"https://" + t.address}, Service: t.service, Certificate: t.own})
+}
+
 // fill has a service's ledger grow to so many entries, and returns how many it has.
 func (b *bench) fill(t *target, entries int) (uint64, error) {
-	c, err := client.New(client.Config{URLs: []string{"https://" + t.address}, Service: t.service, Certificate: t.own})
+	c, err := t.client()
 	if err != nil {
 		return 0, err
 	}
