@@ -57,8 +57,9 @@ func (e *refusedError) Error() string {
 	return fmt.Sprintf("the service at %s refuses this node with status %d", e.target, e.status)
 }
 
-// errUntrusted says that the target is no node of the service.
-var errUntrusted = errors.New("its certificate is not issued by the service of command.service_certificate_file")
+// errUntrusted says that the target is no node of the service, in CCF's words, for which
+// scripts look, and then in ours.
+var errUntrusted = errors.New("invalid cert on handshake: it is not issued by the service of command.service_certificate_file")
 
 // prepareJoin makes the node's own keys and certificate, and checks that what lies in
 // its ledger directory can be the service's.

@@ -68,7 +68,8 @@ func TestJoinSnapshot(t *testing.T) {
 	must(t, err)
 	must(t, r.Verify(w.service))
 
-	// The node that began with a snapshot leads; it wants others to begin with one.
+	// The node that began with a snapshot leads; it wants others to begin with one that is
+	// no older. The third has an older one, and fetches another.
 	w.retire(first)
 	for i := range 12 {
 		if status, body, err := second.put(i, "y"); err != nil || status != 200 {
@@ -77,6 +78,7 @@ func TestJoinSnapshot(t *testing.T) {
 	}
 	// Its chunks of old are brought later, into a directory that it only reads.
 	third := w.place()
+	third.brings(found[2])
 	config := w.config(third, "127.0.0.1:"+second.ports[rpc])
 	late := filepath.Join(third.dir, "late")
 	must(t, os.Mkdir(late, 0o755))
@@ -85,6 +87,9 @@ func TestJoinSnapshot(t *testing.T) {
 	w.trust(third)
 	if at := third.startup(); at < found[1].Seqno {
 		t.Errorf("the third node began at seqno %d", at)
+	}
+	if log := third.log(); !strings.Contains(log, "Fetching snapshot from 127.0.0.1:"+second.ports[rpc]+" (attempt 1/") {
+		t.Errorf("the third node did not say that it fetches a snapshot:\n%s", log)
 	}
 	third.begins(third.startup())
 	must(t, os.CopyFS(late, os.DirFS(filepath.Join(second.dir, "ledger"))))
@@ -96,14 +101,25 @@ func TestJoinSnapshot(t *testing.T) {
 
 	fourth := w.place()
 	config = w.config(fourth, "127.0.0.1:"+second.ports[rpc])
+	fourth.brings(found[2])
 	config["command"].(map[string]any)["join"].(map[string]any)["fetch_recent_snapshot"] = false
 	w.launch(fourth, config)
 	<-fourth.ended
-	out, err := os.ReadFile(filepath.Join(fourth.dir, "out"))
-	must(t, err)
-	if !strings.Contains(string(out), "StartupSeqnoIsOld") {
-		t.Errorf("a node that may not fetch a snapshot says:\n%s", out)
+	reason := fmt.Sprintf("requested to join from seqno %d which is older than this node startup seqno %d", found[2].Seqno, found[1].Seqno)
+	if last := lastLine(fourth.log()); fourth.cmd.ProcessState.ExitCode() != 1 || !strings.Contains(last, "StartupSeqnoIsOld") || !strings.Contains(last, reason) {
+		t.Errorf("a node that may not fetch a snapshot ends with %v and says %s", fourth.err, last)
 	}
+}
+
+// brings puts a snapshot into the directory of a node that is to begin.
+func (n *netNode) brings(f ledger.SnapshotFile) {
+	t := n.net.t
+	t.Helper()
+	data, err := os.ReadFile(f.Path)
+	must(t, err)
+	dir := filepath.Join(n.dir, "snapshots")
+	must(t, os.MkdirAll(dir, 0o755))
+	must(t, os.WriteFile(filepath.Join(dir, f.String()), data, 0o644))
 }
 
 // startup is the seqno of the snapshot that a node began with.

@@ -679,9 +679,7 @@ func TestFaultForgedRaft(t *testing.T) {
 	if code := lead.cmd.ProcessState.ExitCode(); code == 0 {
 		t.Errorf("it ended with exit code %d", code)
 	}
-	log, err := os.ReadFile(filepath.Join(lead.dir, "out"))
-	must(t, err)
-	t.Logf("it says: %s", lastLine(string(log)))
+	t.Logf("it says: %s", lastLine(lead.log()))
 	w.forget(lead)
 	next := w.primary()
 	r.leaders()

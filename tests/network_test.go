@@ -392,6 +392,14 @@ func (w *network) hasVote(n *netNode) {
 	})
 }
 
+// log is what a node's process has printed.
+func (n *netNode) log() string {
+	n.net.t.Helper()
+	out, err := os.ReadFile(filepath.Join(n.dir, "out"))
+	must(n.net.t, err)
+	return string(out)
+}
+
 // gone says whether a node's process has ended.
 func (n *netNode) gone() bool {
 	select {
@@ -424,13 +432,18 @@ func (n *netNode) get(iface, path string) (int, []byte, error) {
 }
 
 func (n *netNode) do(iface, method, path, body string) (int, []byte, error) {
-	ctx, cancel := context.WithTimeout(n.net.t.Context(), 10*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, "https://127.0.0.1:"+n.ports[iface]+path, strings.NewReader(body))
+	key, err := identity.TLSCertificate(n.net.user.Cert, n.net.user.Key)
 	if err != nil {
 		return 0, nil, err
 	}
-	key, err := identity.TLSCertificate(n.net.user.Cert, n.net.user.Key)
+	return n.doAs(key, iface, method, path, body)
+}
+
+// doAs asks with a certificate.
+func (n *netNode) doAs(key *tls.Certificate, iface, method, path, body string) (int, []byte, error) {
+	ctx, cancel := context.WithTimeout(n.net.t.Context(), 10*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, "https://127.0.0.1:"+n.ports[iface]+path, strings.NewReader(body))
 	if err != nil {
 		return 0, nil, err
 	}
