@@ -150,46 +150,77 @@ func TestRenewal(t *testing.T) {
 	w.agree(w.nodes...)
 }
 
-// TestExpired: where governance lets the nodes' certificates end, clients that check them
-// are refused and those that are there stay; nodes that know each other go on; members
+// TestExpired: where governance lets the certificates of the nodes and of the service end,
+// clients that check them are refused and those that are there stay; nodes that know each
+// other go on, also over connections that are new, and a node that joins waits; members
 // bring it back over a connection that they have.
 func TestExpired(t *testing.T) {
-	w := newNetwork(t, 2)
-	k, _, err := w.nodes[1].keep(rpc)
+	links := newMesh(t)
+	w := &network{t: t, dir: t.TempDir(), edits: []func(map[string]any){links.edit}}
+	t.Cleanup(links.close)
+	w.begin(2)
+	lead, backup := w.nodes[0], w.nodes[1]
+	k, _, err := backup.keep(rpc)
 	must(t, err)
 	defer k.conn.Close()
-	c := w.client(w.nodes[0])
+	c := w.client(lead)
 	defer c.Close()
 	m := w.asMember(c)
 	set := func(from string) {
 		t.Helper()
-		w.propose(m, action{"set_all_nodes_certificate_validity", map[string]any{"valid_from": from, "validity_period_days": 1}})
+		for _, name := range []string{"set_all_nodes_certificate_validity", "set_service_certificate_validity"} {
+			w.propose(m, action{name, map[string]any{"valid_from": from, "validity_period_days": 1}})
+		}
 	}
 	set("200101000000Z")
 	for _, n := range w.nodes {
-		w.until(n.name+"'s certificate has ended", func() error {
+		w.until(n.name+"'s certificate and the service's have ended", func() error {
 			other, cert, err := n.keep(rpc)
 			if err != nil {
 				return err
 			}
 			defer other.conn.Close()
-			if time.Now().Before(cert.NotAfter) {
-				return errors.New("it has not")
+			var info struct {
+				Certificate string `json:"service_certificate"`
 			}
-			return nil
+			if err := n.getJSON("/node/network", &info); err != nil {
+				return err
+			}
+			service, err := identity.ParseCertificate([]byte(info.Certificate))
+			if err == nil && (time.Now().Before(cert.NotAfter) || time.Now().Before(service.NotAfter)) {
+				err = errors.New("they have not")
+			}
+			return err
 		})
 		if err := n.believed(); err == nil || !strings.Contains(err.Error(), "expired") {
 			t.Errorf("a client that checks %s: %v", n.name, err)
 		}
 	}
 	must(t, k.get("/node/commit"))
-	if code, body, err := w.nodes[1].put(2, "forwarded to the primary"); err != nil || code != http.StatusOK {
-		t.Errorf("%d %s %v", code, body, err)
+	for i, way := range []string{"a connection that was there", "a new one"} {
+		if code, body, err := backup.put(2+i, "forwarded to the primary"); err != nil || code != http.StatusOK {
+			t.Errorf("a forwarded write over %s: %d %s %v", way, code, body, err)
+		}
+		links.set(lead, backup, link{cut: true})
+		links.set(backup, lead, link{cut: true})
+		links.heal(true) // which closes what there is between them
 	}
+	w.agree(w.nodes...)
+	late := w.start("127.0.0.1:" + lead.ports[rpc])
+	w.nodes = w.nodes[:2]
+	w.until("a node that joins waits", func() error {
+		if !strings.Contains(late.log(), "it is valid from 2020-01-01") {
+			return errors.New("it does not say for what")
+		}
+		return nil
+	})
+
 	set(time.Now().UTC().Format("060102150405Z"))
 	for _, n := range w.nodes {
 		w.until(n.name+" is believed again", n.believed)
 	}
+	w.trust(late)
+	w.add(late)
 	w.agree(w.nodes...)
 	must(t, k.get("/node/commit"))
 }
