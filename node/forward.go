@@ -111,7 +111,7 @@ func (f *forwarder) serve(ctx context.Context, s *server.Server) error {
 func (n *Node) serveNodes(ctx context.Context, stream *raftfsm.Stream, h http.Handler) error {
 	hs := &http.Server{
 		Handler:     h,
-		IdleTimeout: 2 * forwardIdle, ReadHeaderTimeout: n.cfg.ClientConnectionTimeout,
+		IdleTimeout: 2 * forwardIdle, ReadHeaderTimeout: n.cfg.ClientConnectionTimeout, ReadTimeout: 5 * n.cfg.ClientConnectionTimeout,
 		ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
 	}
 	done := make(chan error, 1)

@@ -32,7 +32,8 @@ type PeersConfig struct {
 	// MaxRecords is the number of TLS records after which a connection is closed, so that
 	// the next one has other keys (CCF's node_to_node_message_limit); 0: no bound.
 	MaxRecords uint64
-	// Timeout bounds the TLS handshake and each Raft message.
+	// Timeout bounds the TLS handshake, the sending of each Raft message, and, five times, the
+	// silence in the middle of one that comes in.
 	Timeout time.Duration
 	Now     func() time.Time
 	Log     *slog.Logger
@@ -47,6 +48,14 @@ const ProtocolRaft Protocol = "chancery-raft/1"
 // maxHandshakes bounds the connections whose handshake is under way; more are closed
 // at once, so that silent strangers cost a bounded number of goroutines.
 const maxHandshakes = 64
+
+// maxRaftConns bounds the connections over which one node sends Raft's messages: beyond it
+// the oldest is closed. A node has a few; those that a broken network left behind count.
+const maxRaftConns = 32
+
+// stalled is how many times PeersConfig.Timeout a Raft message that has begun may be silent.
+// Without a bound, one that never ends would hold up Raft itself, which reads snapshots.
+const stalled = 5
 
 // Peers is the node-to-node network: one listener whose mutual TLS connections are
 // told apart by protocol, and a register of all open ones, so that they can be cut
@@ -63,6 +72,7 @@ type Peers struct {
 	mu      sync.Mutex
 	streams map[Protocol]*Stream
 	conns   map[*peerConn]bool
+	last    uint64 // number of a connection
 }
 
 // NewPeers prepares the network. Serve must be running for others to connect.
@@ -233,8 +243,13 @@ func (p *Peers) welcome(raw net.Conn) {
 		_ = c.Close()
 		return
 	}
+	var in net.Conn = c
+	if s.protocol == ProtocolRaft {
+		in = &raftConn{peerConn: c, silence: stalled * p.cfg.Timeout}
+		p.makeRoom(c)
+	}
 	select {
-	case s.incoming <- c:
+	case s.incoming <- in:
 	case <-s.closed:
 		_ = c.Close()
 	case <-p.closed:
@@ -262,6 +277,8 @@ func (p *Peers) shake(ctx context.Context, conn *tls.Conn) (*peerConn, error) {
 	c := &peerConn{Conn: conn, id: id, peers: p}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.last++
+	c.number = p.last
 	select {
 	case <-p.closed:
 		_ = conn.Close()
@@ -270,6 +287,26 @@ func (p *Peers) shake(ctx context.Context, conn *tls.Conn) (*peerConn, error) {
 	}
 	p.conns[c] = true
 	return c, nil
+}
+
+// makeRoom counts an incoming Raft connection, and closes the oldest of the same node where
+// there are too many.
+func (p *Peers) makeRoom(c *peerConn) {
+	p.mu.Lock()
+	c.raft = true
+	oldest, n := c, 0
+	for o := range p.conns {
+		if o.raft && o.id == c.id {
+			n++
+			if o.number < oldest.number {
+				oldest = o
+			}
+		}
+	}
+	p.mu.Unlock()
+	if n > maxRaftConns {
+		_ = oldest.Close() // it is given up; nobody is left to tell
+	}
 }
 
 func (p *Peers) protocols() []string {
@@ -295,6 +332,8 @@ type peerConn struct {
 	id      string // of the node at the other end
 	peers   *Peers
 	records atomic.Uint64 // sent, at least
+	number  uint64        // in the order of the handshakes
+	raft    bool          // an incoming one that carries Raft's messages; guarded by peers.mu
 }
 
 // recordSize is the most that a TLS record holds.
@@ -311,6 +350,33 @@ func (c *peerConn) Write(p []byte) (int, error) {
 	}
 	c.records.Add((uint64(len(p)) + recordSize - 1) / recordSize)
 	return c.Conn.Write(p)
+}
+
+// raftConn is an incoming connection of Raft's. Messages and answers take turns on it, read
+// and written by one goroutine. Between messages it may rest for ever; one that has begun
+// must go on.
+type raftConn struct {
+	*peerConn
+	silence time.Duration
+	amid    bool // something of a message was read, and nothing written since
+}
+
+// Read closes the connection after too long a silence within a message.
+func (c *raftConn) Read(p []byte) (int, error) {
+	if !c.amid {
+		n, err := c.peerConn.Read(p)
+		c.amid = n > 0
+		return n, err
+	}
+	end := time.AfterFunc(c.silence, func() { _ = c.Close() }) // the reader is told
+	defer end.Stop()
+	return c.peerConn.Read(p)
+}
+
+// Write sends an answer.
+func (c *raftConn) Write(p []byte) (int, error) {
+	c.amid = false
+	return c.peerConn.Write(p)
 }
 
 // PeerID returns the id of the node at the other end.

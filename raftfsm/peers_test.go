@@ -73,7 +73,7 @@ type peer struct {
 
 // newPeer starts a node's network. It believes the certificates of trusts, and shows one
 // that by issued.
-func newPeer(t *testing.T, by, trusts *authority) *peer {
+func newPeer(t *testing.T, by, trusts *authority, edits ...func(*raftfsm.PeersConfig)) *peer {
 	t.Helper()
 	key := newKey(t)
 	csr, err := identity.NewRequest(key, subject(t, "CN=Node"), nil)
@@ -98,10 +98,14 @@ func newPeer(t *testing.T, by, trusts *authority) *peer {
 	p := &peer{address: ln.Addr().String()}
 	p.id, err = identity.KeyID(key.Public())
 	check(t, err)
-	p.Peers, err = raftfsm.NewPeers(raftfsm.PeersConfig{
+	c := raftfsm.PeersConfig{
 		Listener: ln, Advertise: p.address, TLS: func() *tls.Config { return config },
 		Timeout: time.Second, Now: time.Now, Log: slog.New(slog.DiscardHandler),
-	})
+	}
+	for _, edit := range edits {
+		edit(&c)
+	}
+	p.Peers, err = raftfsm.NewPeers(c)
 	check(t, err)
 	p.raft, p.other = p.Stream(raftfsm.ProtocolRaft), p.Stream("other")
 	t.Cleanup(func() {
@@ -246,5 +250,72 @@ func TestPinned(t *testing.T) {
 	}
 	if granted, err := ask(b.id, c.address); err == nil || granted {
 		t.Errorf("a message to a node at another's address: %t, %v", granted, err)
+	}
+}
+
+// TestPeersStalled: a Raft message that begins and does not end is given up, and so is one
+// node's connection too many; a connection that rests between messages is not.
+func TestPeersStalled(t *testing.T) {
+	service := newAuthority(t)
+	a := newPeer(t, service, service)
+	b := newPeer(t, service, service, func(c *raftfsm.PeersConfig) { c.Timeout = 200 * time.Millisecond })
+	echo(b.raft, "")
+	dial := func() net.Conn {
+		t.Helper()
+		c, err := a.raft.DialContext(t.Context(), b.address)
+		check(t, err)
+		check(t, c.SetDeadline(time.Now().Add(20*time.Second)))
+		return c
+	}
+	ask := func(c net.Conn) error {
+		if _, err := io.WriteString(c, "ping"); err != nil {
+			return err
+		}
+		_, err := io.ReadFull(c, make([]byte, 4))
+		return err
+	}
+	resting := dial()
+	defer resting.Close()
+	check(t, ask(resting))
+
+	silent := newPeer(t, service, service, func(c *raftfsm.PeersConfig) { c.Timeout = 200 * time.Millisecond })
+	ended := make(chan error, 1)
+	go func() { // a reader that answers nothing, as in the middle of a message
+		c, err := silent.raft.Accept()
+		if err == nil {
+			_, err = io.Copy(io.Discard, c)
+		}
+		ended <- err
+	}()
+	c, err := a.raft.DialContext(t.Context(), silent.address)
+	check(t, err)
+	defer c.Close()
+	_, err = io.WriteString(c, "half a message")
+	check(t, err)
+	select {
+	case <-ended:
+	case <-time.After(20 * time.Second):
+		t.Fatal("a message that does not end is awaited for ever")
+	}
+	if err := ask(resting); err != nil { // it has rested as long
+		t.Errorf("a connection that rested: %v", err)
+	}
+
+	const many = 40
+	conns := []net.Conn{resting}
+	for range many {
+		c := dial()
+		defer c.Close()
+		check(t, ask(c))
+		conns = append(conns, c)
+	}
+	served := 0
+	for _, c := range conns {
+		if ask(c) == nil {
+			served++
+		}
+	}
+	if served != 32 || ask(resting) == nil {
+		t.Errorf("%d connections of one node are served", served)
 	}
 }
