@@ -16,11 +16,11 @@
 //	committed ──────► … ──────► head
 //	cannot be lost              every transaction starts here
 //
-// Commit (on a primary) and Apply (on a replica, or in a replay) add a state at
-// the next seqno and make it the head. Compact moves the committed end forward
-// and lets go of what is behind it; Rollback moves the head back to any state
-// that is left. Both take time in the number of states that they drop, and not
-// in their size.
+// Commit (on a primary) and Apply (on a replica) add a state at the next seqno
+// and make it the head; a [Bulk] (in a replay) adds one for many transactions.
+// Compact moves the committed end forward and lets go of what is behind it;
+// Rollback moves the head back to any state that is left. Both take time in the
+// number of states that they drop, and not in their size.
 //
 // # Transactions
 //

@@ -36,6 +36,7 @@ func TestMachine(t *testing.T) {
 			"commit":   m.commit,
 			"discard":  m.discard,
 			"apply":    m.apply,
+			"bulk":     m.bulk,
 			"compact":  m.compact,
 			"rollback": m.rollback,
 			"keep":     m.keep,
@@ -328,7 +329,9 @@ func (m *machine) discard(t *rapid.T) {
 	}
 }
 
-func (m *machine) apply(t *rapid.T) {
+func (m *machine) apply(t *rapid.T) { m.applyBoth(t, m.drawWrites(t)) }
+
+func (m *machine) drawWrites(t *rapid.T) writeset.WriteSet {
 	var ws writeset.WriteSet
 	for _, name := range tableNames {
 		mw := writeset.MapWrites{Name: name}
@@ -344,12 +347,48 @@ func (m *machine) apply(t *rapid.T) {
 			ws = append(ws, mw)
 		}
 	}
-	m.applyBoth(t, ws)
+	return ws
 }
 
-func (m *machine) applyBoth(t *rapid.T, ws writeset.WriteSet) {
-	id := m.nextID()
-	next := m.model.head().clone(id)
+// bulk applies some write sets to one state, which becomes the committed one.
+func (m *machine) bulk(t *rapid.T) {
+	b, next := m.store.Bulk(), m.model.head()
+	for i := range rapid.IntRange(0, 4).Draw(t, "transactions") {
+		id := m.nextID()
+		id.Seqno += uint64(i)
+		ws := m.drawWrites(t)
+		next = modelApply(next, id, ws)
+		if err := b.Apply(id, ws); err != nil {
+			t.Fatal(err)
+		}
+		scribbleAll(ws)
+		if err := b.Apply(id, ws); err == nil {
+			t.Fatalf("%v was applied twice", id)
+		}
+	}
+	if next == m.model.head() {
+		if err := b.Commit(); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if rapid.Bool().Draw(t, "the head moves") {
+		m.applyBoth(t, nil)
+		if err := b.Commit(); err == nil {
+			t.Fatal("Commit behind a head that has moved succeeded")
+		}
+		return
+	}
+	if err := b.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	m.model.states = append(m.model.states, next)
+	m.model.committed = len(m.model.states) - 1
+}
+
+// modelApply returns the model's state after the writes of ws at id.
+func modelApply(s *modelState, id kv.TxID, ws writeset.WriteSet) *modelState {
+	next := s.clone(id)
 	for _, mw := range ws {
 		for _, w := range mw.Writes {
 			next.put(mw.Name, string(w.Key), string(w.Value))
@@ -358,17 +397,28 @@ func (m *machine) applyBoth(t *rapid.T, ws writeset.WriteSet) {
 			next.remove(mw.Name, string(k))
 		}
 	}
-	st, err := m.store.Apply(id, ws)
-	if err != nil || st != m.store.Head() {
-		t.Fatalf("Apply(%v) = %v, %v; head is %v", id, st, err, m.store.Head().TxID())
-	}
-	m.model.states = append(m.model.states, next)
+	return next
+}
+
+// scribbleAll overwrites the bytes of ws, which were to be copied.
+func scribbleAll(ws writeset.WriteSet) {
 	for _, mw := range ws {
 		for _, w := range mw.Writes {
 			scribble(w.Key, w.Value)
 		}
 		scribble(mw.Removes...)
 	}
+}
+
+func (m *machine) applyBoth(t *rapid.T, ws writeset.WriteSet) {
+	id := m.nextID()
+	next := modelApply(m.model.head(), id, ws)
+	st, err := m.store.Apply(id, ws)
+	if err != nil || st != m.store.Head() {
+		t.Fatalf("Apply(%v) = %v, %v; head is %v", id, st, err, m.store.Head().TxID())
+	}
+	m.model.states = append(m.model.states, next)
+	scribbleAll(ws)
 }
 
 func (m *machine) compact(t *rapid.T) {

@@ -109,7 +109,7 @@ func (s *Store) Commit(tx *Tx, id TxID) (writeset.WriteSet, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	head := s.head.Load()
-	if err := head.admits(id); err != nil {
+	if err := admits(head.id, id); err != nil {
 		return nil, fmt.Errorf("committing %v: %w", id, err)
 	}
 	if tx.base.lost() || !tx.holds(head) {
@@ -127,7 +127,7 @@ func (s *Store) Apply(id TxID, ws writeset.WriteSet) (*State, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	head := s.head.Load()
-	if err := head.admits(id); err != nil {
+	if err := admits(head.id, id); err != nil {
 		return nil, fmt.Errorf("applying %v: %w", id, err)
 	}
 	next := &State{id: id, tables: head.with(ws, id.Seqno)}
@@ -135,17 +135,17 @@ func (s *Store) Apply(id TxID, ws writeset.WriteSet) (*State, error) {
 	return next, nil
 }
 
-// admits reports whether a transaction at id can follow s. Seqnos are dense and
+// admits reports whether a transaction at id can follow the one at last. Seqnos are dense and
 // views never fall. An empty store may begin anywhere, so that a single write
 // set out of the middle of a ledger can be looked at as a state.
-func (s *State) admits(id TxID) error {
+func admits(last, id TxID) error {
 	switch {
 	case id.View == 0 || id.Seqno == 0:
 		return errors.New("not a position")
-	case s.id.IsZero():
+	case last.IsZero():
 		return nil
-	case id.Seqno != s.id.Seqno+1 || id.View < s.id.View:
-		return fmt.Errorf("position does not follow the head %v", s.id)
+	case id.Seqno != last.Seqno+1 || id.View < last.View:
+		return fmt.Errorf("position does not follow the head %v", last)
 	}
 	return nil
 }
