@@ -26,10 +26,11 @@ type auditor struct {
 	positions []uint32 // of the entries of an open chunk
 	judged    bool     // the error is of step, not of the file's form
 
-	view      seenLeaf // of the first entry of the present view; its leaf is not set
-	flagged   bool     // the last entry has ForceChunkAfter
-	tree      merkle.Frontier
-	recent    []seenLeaf // of the entries since the last signature, as far as they are kept
+	view      seenLeaf        // of the first entry of the present view; its leaf is not set
+	flagged   bool            // the last entry has ForceChunkAfter
+	tree      merkle.Frontier // over the entries so far; a block's are joined at its signatures and end
+	signed    []merkle.Hash   // its subtrees when it was signed last, from the lowest bit up
+	recent    []seenLeaf      // of the entries since the last signature, as far as they are kept
 	nodes     map[string]*auditNode
 	certs     map[string]*checkedCert
 	service   *ecdsa.PublicKey
@@ -104,7 +105,6 @@ func (a *auditor) step(e *Entry, at int64, first bool) error {
 			return a.violation(e, err)
 		}
 	}
-	a.tree.Append(e.Leaf())
 	a.remember(e)
 	return nil
 }
@@ -198,25 +198,31 @@ func (a *auditor) open(e *Entry) error {
 	return nil
 }
 
+// rules are in the order in which one transaction's writes are taken.
+var rules = []struct {
+	table string
+	apply func(*auditor, *Entry, *writeset.MapWrites) error
+}{
+	{serviceInfoMap, (*auditor).serviceInfo},
+	{previousIdentityMap, (*auditor).previousIdentity},
+	{nodesInfoMap, (*auditor).nodesInfo},
+	{endorsedCertsMap, (*auditor).endorsedCerts},
+	{endorsementMap, (*auditor).endorsement},
+	{historicalSecretMap, (*auditor).secretWritten},
+	{SnapshotEvidenceMap, (*auditor).snapshotEvidence},
+}
+
 // govern follows the tables that say who may sign and with which secrets.
 func (a *auditor) govern(e *Entry) error {
-	for _, rule := range []struct {
-		table string
-		apply func(*Entry, *writeset.MapWrites) error
-	}{
-		{serviceInfoMap, a.serviceInfo},
-		{previousIdentityMap, a.previousIdentity},
-		{nodesInfoMap, a.nodesInfo},
-		{endorsedCertsMap, a.endorsedCerts},
-		{endorsementMap, a.endorsement},
-		{historicalSecretMap, a.secretWritten},
-		{SnapshotEvidenceMap, a.snapshotEvidence},
-	} {
+	if len(e.Public) == 0 {
+		return nil
+	}
+	for _, rule := range rules {
 		m := e.Public.Map(rule.table)
 		if m == nil {
 			continue
 		}
-		if err := rule.apply(e, m); err != nil {
+		if err := rule.apply(a, e, m); err != nil {
 			return fmt.Errorf("%s: %w", rule.table, err)
 		}
 	}

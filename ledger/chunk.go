@@ -14,8 +14,6 @@ const (
 	chunkHeaderSize = 8
 	positionSize    = 4
 	maxChunkSize    = 1<<32 - 1 // positions are 32 bits wide
-
-	readBuffer = 256 << 10
 )
 
 // chunkFrame is what a chunk's header and size say, and its name confirms.
@@ -70,20 +68,23 @@ func readFrame(f durable.File, path string, name chunkName) (chunkFrame, error) 
 	return chunkFrame{size: size, entries: int64(table), count: count}, nil
 }
 
-// chunkReader streams the entries of one chunk in order, comparing each with the
-// positions table, the file name and the entry before it. It holds two buffers and
-// one entry; an entry's bytes are allocated only when the file is long enough.
+// chunkReader reads the entries of one chunk in order, comparing each with the positions
+// table, the file name and the entry before it: see stream. An entry's bytes are allocated
+// only when the file is long enough.
 type chunkReader struct {
 	path  string
 	frame chunkFrame
 	file  durable.File
 
-	entries   *bufio.Reader
 	positions *bufio.Reader // nil if the chunk is open
+	buf       []byte        // what was read from off on
 	off       int64         // of the next entry
 	before    int64         // of the one read last
 	next      uint64        // its seqno
 	first     uint64
+
+	// reuse says that who uses a block is done with it then, and all that is in it.
+	reuse bool
 }
 
 // newChunkReader starts at the first entry. The caller closes f.
@@ -93,7 +94,6 @@ func newChunkReader(f durable.File, path string, name chunkName) (*chunkReader, 
 		return nil, err
 	}
 	r := &chunkReader{path: path, frame: frame, file: f, off: chunkHeaderSize, first: name.first, next: name.first}
-	r.entries = bufio.NewReaderSize(io.NewSectionReader(f, r.off, frame.entries-r.off), readBuffer)
 	if frame.complete() {
 		r.positions = bufio.NewReader(io.NewSectionReader(f, frame.entries, frame.size-frame.entries))
 	}
@@ -102,43 +102,6 @@ func newChunkReader(f durable.File, path string, name chunkName) (*chunkReader, 
 
 func (r *chunkReader) corrupt(err error, format string, args ...any) error {
 	return &CorruptError{File: r.path, Offset: r.off, Seqno: r.next, Reason: fmt.Sprintf(format, args...), Err: err}
-}
-
-// read returns the next entry, or io.EOF behind the last. In an open chunk the error
-// may be what a crash has left: see tornAt.
-func (r *chunkReader) read() (*Entry, error) {
-	if r.off == r.frame.entries {
-		return nil, r.end()
-	}
-	if err := r.checkPosition(); err != nil {
-		return nil, err
-	}
-	header, err := r.entries.Peek(int(min(entryHeaderSize, r.frame.entries-r.off)))
-	if err != nil {
-		return nil, fmt.Errorf("reading entry %d of %s: %w", r.next, r.path, err)
-	}
-	size, err := EntrySize(header)
-	if err != nil {
-		return nil, r.corrupt(err, "entry header")
-	}
-	if left := r.frame.entries - r.off; size > left {
-		return nil, r.corrupt(nil, "an entry of %d bytes where %d are left", size, left)
-	}
-	raw := make([]byte, size)
-	if _, err := io.ReadFull(r.entries, raw); err != nil {
-		return nil, fmt.Errorf("reading entry %d of %s: %w", r.next, r.path, err)
-	}
-	e, err := ParseEntry(raw)
-	if err != nil {
-		return nil, r.corrupt(err, "entry of %d bytes", size)
-	}
-	if e.ID.Seqno != r.next {
-		return nil, r.corrupt(nil, "entry %v stands in the place of seqno %d", e.ID, r.next)
-	}
-	r.before = r.off
-	r.off += size
-	r.next++
-	return e, nil
 }
 
 // checkPosition compares the next position with where the entry is.
@@ -181,8 +144,8 @@ func (r *chunkReader) end() error {
 }
 
 // scanEntries calls f with each entry of a chunk file until f returns an error,
-// which it returns, or the entries end.
-func scanEntries(fsys durable.FS, path string, name chunkName, f func(*Entry, int64) error) (err error) {
+// which it returns, or the entries end. prepare works on them beforehand: see stream.
+func scanEntries(fsys durable.FS, path string, name chunkName, prepare func(*block), f func(*Entry, int64) error) (err error) {
 	file, err := fsys.Open(path)
 	if err != nil {
 		return fmt.Errorf("opening a chunk: %w", err)
@@ -192,17 +155,5 @@ func scanEntries(fsys durable.FS, path string, name chunkName, f func(*Entry, in
 	if err != nil {
 		return err
 	}
-	for {
-		at := r.off
-		e, err := r.read()
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if err := f(e, at); err != nil {
-			return err
-		}
-	}
+	return r.stream(prepare, func(b *block) error { return b.each(f) })
 }

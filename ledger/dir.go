@@ -190,7 +190,7 @@ func (d *Dir) loadOpen(f chunkFile) error {
 	var behind *CorruptError
 	var flags Flags
 	last := TxID{}
-	err := scanEntries(d.fs, f.path, f.name, func(e *Entry, at int64) error {
+	err := scanEntries(d.fs, f.path, f.name, nil, func(e *Entry, at int64) error {
 		positions = append(positions, uint32(at))
 		if IsSignature(e.Public) {
 			c.positions, c.end, last = slices.Clone(positions), at+int64(e.Size()), e.ID

@@ -41,7 +41,7 @@ func CommittedThrough(fsys durable.FS, dir string) (uint64, error) {
 // *CorruptError or of the disk.
 func ReadChunk(fsys durable.FS, path string, first, last uint64) iter.Seq2[*Entry, error] {
 	return func(yield func(*Entry, error) bool) {
-		err := scanEntries(fsys, path, chunkName{first: first, last: last, committed: true}, func(e *Entry, _ int64) error {
+		err := scanEntries(fsys, path, chunkName{first: first, last: last, committed: true}, nil, func(e *Entry, _ int64) error {
 			if !yield(e, nil) {
 				return errStop
 			}

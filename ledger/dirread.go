@@ -118,11 +118,20 @@ func readEntryAt(f io.ReaderAt, path string, seqno uint64, begin, end int64) (*E
 // Entries streams the entries from the given seqno through what was Last when the
 // iteration began, comparing entries, positions tables and file names. It ends with
 // the first error: ErrNotFound if from is not held, a *CorruptError, or of the disk.
-func (d *Dir) Entries(from uint64) iter.Seq2[*Entry, error] {
+func (d *Dir) Entries(from uint64) iter.Seq2[*Entry, error] { return d.entries(from, nil) }
+
+// EntriesOpened is Entries for who opens each entry with the secret in force at it: on
+// other cores, entries are decrypted with the secrets that are known when they are read, so
+// that Open need not.
+func (d *Dir) EntriesOpened(from uint64, secrets *Secrets) iter.Seq2[*Entry, error] {
+	return d.entries(from, func(b *block) { b.openAhead(secrets) })
+}
+
+func (d *Dir) entries(from uint64, prepare func(*block)) iter.Seq2[*Entry, error] {
 	return func(yield func(*Entry, error) bool) {
 		last := d.Last().Seqno
 		for next := from; next <= last; {
-			more, err := d.streamChunk(next, last, yield)
+			more, err := d.streamChunk(next, last, prepare, yield)
 			if err != nil {
 				yield(nil, err)
 				return
@@ -139,13 +148,13 @@ var errStop = errors.New("the consumer stopped")
 
 // streamChunk yields the entries of the chunk that holds seqno next, from it through
 // last, and returns the seqno to go on with, or 0 if the consumer wants no more.
-func (d *Dir) streamChunk(next, last uint64, yield func(*Entry, error) bool) (uint64, error) {
+func (d *Dir) streamChunk(next, last uint64, prepare func(*block), yield func(*Entry, error) bool) (uint64, error) {
 	err := d.retry(func() error {
 		path, name, err := d.chunkOf(next)
 		if err != nil {
 			return err
 		}
-		return scanEntries(d.fs, path, name, func(e *Entry, _ int64) error {
+		return scanEntries(d.fs, path, name, prepare, func(e *Entry, _ int64) error {
 			if e.ID.Seqno < next {
 				return nil
 			}

@@ -169,6 +169,8 @@
 // The host can change a file under a running node. [ParseEntry], [Dir.Read] and
 // [Dir.Entries] check form and place, allocate no more than the file has bytes, and
 // authenticate nothing: the caller compares [Entry.Leaf] with a tree that it trusts, or
-// decrypts. [Verify] is the auditor's reader: it takes nothing for granted but, if
+// decrypts. Chunks are read in blocks, the next of which are parsed and hashed on other
+// cores ([Dir.EntriesOpened]: and decrypted) while one is used; memory is that of a few
+// blocks. [Verify] is the auditor's reader: it takes nothing for granted but, if
 // given, the service's certificate.
 package ledger

@@ -21,7 +21,7 @@ func TestDocExample(t *testing.T) {
 	d := filepath.Join(v.dir, "ledger_1-2.committed")
 	name, _ := parseChunkName(filepath.Base(d))
 	var e *Entry
-	err = scanEntries(durable.OS(), d, name, func(x *Entry, _ int64) error {
+	err = scanEntries(durable.OS(), d, name, nil, func(x *Entry, _ int64) error {
 		if x.ID.Seqno == 1 {
 			e = x
 		}

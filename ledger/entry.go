@@ -46,6 +46,10 @@ type Entry struct {
 	publicEnd int
 	digest    Digest
 	leaf      Digest
+
+	// What Open gives for openedBy, if it was done beforehand.
+	opened   writeset.WriteSet
+	openedBy *Secret
 }
 
 // EntrySize returns how many bytes the entry takes that begins with header, of
@@ -76,35 +80,41 @@ func malformed(format string, args ...any) error {
 // changed afterwards. Nothing is authenticated: that takes Open, or a signed root
 // over Leaf. Every error is ErrMalformed.
 func ParseEntry(raw []byte) (*Entry, error) {
-	size, err := EntrySize(raw)
-	if err != nil {
+	e := new(Entry)
+	if err := e.parse(raw); err != nil {
 		return nil, err
 	}
+	return e, nil
+}
+
+// parse is ParseEntry into an entry that is zero.
+func (e *Entry) parse(raw []byte) error {
+	size, err := EntrySize(raw)
+	if err != nil {
+		return err
+	}
 	if size != int64(len(raw)) {
-		return nil, malformed("size %d in %d bytes", size, len(raw))
+		return malformed("size %d in %d bytes", size, len(raw))
 	}
 	view := binary.LittleEndian.Uint32(raw[ivOffset+8:])
-	e := &Entry{
-		Raw:   raw,
-		Flags: Flags(raw[1]),
-		ID:    TxID{View: uint64(view), Seqno: binary.LittleEndian.Uint64(raw[ivOffset:])},
-	}
+	e.Raw, e.Flags = raw, Flags(raw[1])
+	e.ID = TxID{View: uint64(view), Seqno: binary.LittleEndian.Uint64(raw[ivOffset:])}
 	if view&snapshotBit != 0 {
-		return nil, malformed("a snapshot stands in the ledger")
+		return malformed("a snapshot stands in the ledger")
 	}
 	if view == 0 || e.ID.Seqno == 0 {
-		return nil, malformed("transaction id %d.%d", e.ID.View, e.ID.Seqno)
+		return malformed("transaction id %d.%d", e.ID.View, e.ID.Seqno)
 	}
 	public := binary.LittleEndian.Uint64(raw[publicLenOffset:])
 	if public > uint64(len(raw)-publicOffset) {
-		return nil, malformed("public domain of %d bytes in %d", public, len(raw)-publicOffset)
+		return malformed("public domain of %d bytes in %d", public, len(raw)-publicOffset)
 	}
 	e.publicEnd = publicOffset + int(public)
 	if err := e.parsePublic(raw[publicOffset:e.publicEnd]); err != nil {
-		return nil, err
+		return err
 	}
 	e.hash()
-	return e, nil
+	return nil
 }
 
 // parsePublic reads the public domain: type, version, digests, maps.
@@ -120,7 +130,7 @@ func (e *Entry) parsePublic(b []byte) error {
 		return malformed("version %d in the entry with seqno %d", version, e.ID.Seqno)
 	}
 	b = b[9:]
-	for _, d := range []struct {
+	for _, d := range [...]struct {
 		there bool
 		to    *Digest
 	}{{e.Type.hasClaims(), &e.Claims}, {e.Type.hasEvidence(), &e.CommitEvidence}} {
@@ -188,6 +198,9 @@ func (e *Entry) PrivateSize() int { return len(e.Raw) - e.publicEnd }
 // the entry's whole write set: Public, and the writes to private maps. The error is
 // ErrTag, or ErrMalformed when what was sealed is no write set.
 func (e *Entry) Open(s *Secret) (writeset.WriteSet, error) {
+	if e.openedBy != nil && e.openedBy == s {
+		return e.opened, nil
+	}
 	private := e.Raw[e.publicEnd:]
 	sealed := make([]byte, 0, len(private)+tagSize)
 	sealed = append(append(sealed, private...), e.Raw[entryHeaderSize:ivOffset]...)
@@ -207,5 +220,20 @@ func (e *Entry) Open(s *Secret) (writeset.WriteSet, error) {
 			return nil, malformed("a public map stands in the private domain")
 		}
 	}
+	if len(e.Public) == 0 {
+		return ws, nil
+	}
 	return append(append(make(writeset.WriteSet, 0, len(e.Public)+len(ws)), e.Public...), ws...), nil
+}
+
+// openAhead has Open's answer ready, if the secret that is known now turns out to be the
+// one that is in force.
+func (e *Entry) openAhead(secrets *Secrets) {
+	s, err := secrets.At(e.ID.Seqno)
+	if err != nil {
+		return
+	}
+	if ws, err := e.Open(s); err == nil {
+		e.opened, e.openedBy = ws, s
+	}
 }

@@ -21,7 +21,7 @@ func (v vector) each(t *testing.T, use func(e *Entry, root Digest)) {
 	var tree merkle.Frontier
 	tree.Append(merkle.Hash{})
 	for _, f := range files {
-		err := scanEntries(durable.OS(), f.path, f.name, func(e *Entry, _ int64) error {
+		err := scanEntries(durable.OS(), f.path, f.name, nil, func(e *Entry, _ int64) error {
 			use(e, tree.Root())
 			tree.Append(e.Leaf())
 			return nil

@@ -68,25 +68,24 @@ func streamFile(fsys durable.FS, f chunkFile, from uint64, isLast bool, use func
 		return 0, &CorruptError{File: f.path, Seqno: f.name.first, Reason: "the chunk is open, but another follows"}
 	}
 	var positions []uint32
-	for {
-		at := r.off
-		e, err := r.read()
-		var corrupt *CorruptError
-		switch {
-		case err == io.EOF:
-			return r.next, nil
-		case errors.As(err, &corrupt) && !r.frame.complete():
-			return r.next, quietTail(file, r.frame.size, *corrupt, positions)
-		case err != nil:
-			return 0, err
-		}
-		if !r.frame.complete() {
-			positions = append(positions, uint32(at))
-		}
-		if e.ID.Seqno >= from && !use(e) {
-			return 0, errStop
-		}
+	next = f.name.first
+	err = r.stream(nil, func(b *block) error {
+		return b.each(func(e *Entry, at int64) error {
+			if !r.frame.complete() {
+				positions = append(positions, uint32(at))
+			}
+			if e.ID.Seqno >= from && !use(e) {
+				return errStop
+			}
+			next++
+			return nil
+		})
+	})
+	var corrupt *CorruptError
+	if errors.As(err, &corrupt) && !r.frame.complete() {
+		err = quietTail(file, r.frame.size, *corrupt, positions)
 	}
+	return next, err
 }
 
 // quietTail returns nil if the end of an open chunk is merely torn.

@@ -144,7 +144,7 @@ func TestVectorsByteIdentical(t *testing.T) {
 				}
 				got := make([]byte, chunkHeaderSize)
 				var positions []uint32
-				err = scanEntries(durable.OS(), f.path, f.name, func(e *Entry, _ int64) error {
+				err = scanEntries(durable.OS(), f.path, f.name, nil, func(e *Entry, _ int64) error {
 					count++
 					if IsSignature(e.Public) {
 						roots++

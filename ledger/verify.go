@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"path/filepath"
 	"slices"
@@ -164,6 +163,7 @@ func (a *auditor) readAll(fsys durable.FS, dirs []string) error {
 		if err := a.step(e, 0, a.flagged || e.Flags&ForceChunkBefore != 0); err != nil {
 			return err
 		}
+		a.tree.Append(e.Leaf())
 	}
 	return nil
 }
@@ -270,30 +270,46 @@ func openListed(fsys durable.FS, f chunkFile) (durable.File, chunkFile, error) {
 func (a *auditor) readEntries(r *chunkReader) error {
 	a.file, a.judged, a.positions = r.path, false, nil
 	begin := a.report.Bytes
-	for {
-		if err := a.ctx.Err(); err != nil {
-			return context.Cause(a.ctx)
-		}
-		at, first := r.off, r.next == r.first
-		e, err := r.read()
-		if err == io.EOF {
-			a.advance(begin + r.frame.size - a.report.Bytes) // header and positions
+	r.reuse = true // a Signature, which is verified later, has its own copies
+	err := r.stream(a.prepare, func(b *block) error {
+		spans := b.spans
+		err := b.each(func(e *Entry, at int64) error {
+			if err := a.ctx.Err(); err != nil {
+				return context.Cause(a.ctx)
+			}
+			if !r.frame.complete() {
+				a.positions = append(a.positions, uint32(at))
+			}
+			if e.ID.Seqno > b.first && IsSignature(e.Public) {
+				a.tree.Join(&spans[0])
+				spans = spans[1:]
+			}
+			if err := a.step(e, at, e.ID.Seqno == r.first); err != nil {
+				a.judged = true
+				return err
+			}
+			a.advance(int64(e.Size()))
+			if a.opts.To != 0 && a.report.LastSigned.Seqno >= a.opts.To {
+				return errReached
+			}
 			return nil
+		})
+		if err == nil && len(spans) > 0 {
+			a.tree.Join(&spans[0])
 		}
-		if err != nil {
-			return err
-		}
-		if !r.frame.complete() {
-			a.positions = append(a.positions, uint32(at))
-		}
-		if err := a.step(e, at, first); err != nil {
-			a.judged = true
-			return err
-		}
-		a.advance(int64(e.Size()))
-		if a.opts.To != 0 && a.report.LastSigned.Seqno >= a.opts.To {
-			return errReached
-		}
+		return err
+	})
+	if err == nil {
+		a.advance(begin + r.frame.size - a.report.Bytes) // header and positions
+	}
+	return err
+}
+
+// prepare does on another goroutine what of an entry depends on no other.
+func (a *auditor) prepare(b *block) {
+	b.digestSpans()
+	if a.opts.Secrets != nil {
+		b.openAhead(a.opts.Secrets)
 	}
 }
 

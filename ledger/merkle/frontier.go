@@ -17,15 +17,18 @@ type Frontier struct {
 func (f *Frontier) Size() uint64 { return f.size }
 
 // Append adds a leaf.
-func (f *Frontier) Append(leaf Hash) {
+func (f *Frontier) Append(leaf Hash) { f.add(subtree{root: leaf}) }
+
+// add adds the leaves of a perfect subtree, of which size is a multiple.
+func (f *Frontier) add(t subtree) {
 	// As many subtrees join as size ends in one bits.
-	for range bits.TrailingZeros64(^f.size) {
+	for range bits.TrailingZeros64(^(f.size >> t.level)) {
 		last := len(f.edge) - 1
-		leaf = join(f.edge[last], leaf)
+		t.root = join(f.edge[last], t.root)
 		f.edge = f.edge[:last]
 	}
-	f.edge = append(f.edge, leaf)
-	f.size++
+	f.edge = append(f.edge, t.root)
+	f.size += 1 << t.level
 }
 
 // Root returns the root over all leaves, of which there must be one.
