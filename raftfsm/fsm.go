@@ -106,7 +106,7 @@ func (r *Replica) take(b *batch) error {
 		return fmt.Errorf("batch %d.%d does not follow from our entry %d", b.view, b.first, b.first-1)
 	}
 	for _, e := range b.entries {
-		if err := r.install(e); err != nil {
+		if err := r.install(e, r.apply); err != nil {
 			return err
 		}
 	}
@@ -151,8 +151,15 @@ func (r *Replica) holds(b *batch) (bool, error) {
 	return true, nil
 }
 
-// install decrypts one entry and moves head, store, tree and tail by it. mu is held.
-func (r *Replica) install(e *ledger.Entry) error {
+// apply gives a transaction's writes to the store.
+func (r *Replica) apply(id TxID, ws writeset.WriteSet) error {
+	_, err := r.cfg.Store.Apply(id, ws)
+	return err
+}
+
+// install decrypts one entry, gives its writes to apply, and moves head, tree and tail by
+// it. mu is held.
+func (r *Replica) install(e *ledger.Entry, apply func(TxID, writeset.WriteSet) error) error {
 	ws, err := r.writes(e)
 	if err != nil {
 		return fmt.Errorf("entry %v: %w", e.ID, err)
@@ -163,7 +170,7 @@ func (r *Replica) install(e *ledger.Entry) error {
 		}
 	}
 	r.enterView(e.ID.View, e.ID.Seqno)
-	if _, err := r.cfg.Store.Apply(e.ID, ws); err != nil {
+	if err := apply(e.ID, ws); err != nil {
 		return fmt.Errorf("entry %v: %w", e.ID, err)
 	}
 	r.extend(e, Submission{})
@@ -269,7 +276,8 @@ func (r *Replica) appendSpan(span []*ledger.Entry) error {
 const diskFullRetry = 200 * time.Millisecond
 
 // replay reads the ledger files into store and tree. Each entry's tag is checked
-// with the ledger secret and each signature's root against our own tree.
+// with the ledger secret and each signature's root against our own tree. The store has the
+// result when all of it is there.
 func (r *Replica) replay(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -277,7 +285,8 @@ func (r *Replica) replay(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for e, err := range r.cfg.Ledger.Entries(from) {
+	state := r.cfg.Store.Bulk()
+	for e, err := range r.cfg.Ledger.EntriesOpened(from, r.cfg.Secrets) {
 		if err == nil {
 			err = ctx.Err()
 		}
@@ -285,7 +294,7 @@ func (r *Replica) replay(ctx context.Context) error {
 			err = fmt.Errorf("entry %v follows %v", e.ID, r.head)
 		}
 		if err == nil {
-			err = r.install(e)
+			err = r.install(e, state.Apply)
 		}
 		if err != nil {
 			return err
@@ -299,14 +308,11 @@ func (r *Replica) replay(ctx context.Context) error {
 		r.base = r.mark()
 		r.base.entry = nil
 		r.tail = r.tail[:0]
-		if err := r.cfg.Store.Compact(r.head.Seqno); err != nil {
-			return fmt.Errorf("committing %v: %w", r.head, err)
-		}
 		r.trim()
 	}
 	if r.head != r.committed {
 		return fmt.Errorf("the ledger files end at %v, behind their last signature %v", r.head, r.committed)
 	}
 	r.loaded = r.head.Seqno
-	return nil
+	return state.Commit()
 }

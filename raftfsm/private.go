@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"chancery/kv"
+	"chancery/kv/writeset"
 	"chancery/ledger"
 )
 
@@ -23,7 +24,10 @@ func (r *Replica) TakePrivate(ctx context.Context, private *kv.Store, read func(
 		return err
 	}
 	for _, s := range r.tail {
-		if err := r.applyPrivate(private, s.entry); err != nil {
+		if err := r.applyPrivate(s.entry, func(id TxID, ws writeset.WriteSet) error {
+			_, err := private.Apply(id, ws)
+			return err
+		}); err != nil {
 			return err
 		}
 	}
@@ -36,25 +40,24 @@ func (r *Replica) TakePrivate(ctx context.Context, private *kv.Store, read func(
 
 // readPrivate takes the private writes of the signed entries behind what private holds.
 func (r *Replica) readPrivate(ctx context.Context, private *kv.Store, read func(seqno uint64)) error {
-	for e, err := range r.cfg.Ledger.Entries(private.Head().TxID().Seqno + 1) {
+	state := private.Bulk()
+	for e, err := range r.cfg.Ledger.EntriesOpened(private.Head().TxID().Seqno+1, r.cfg.Secrets) {
 		if err == nil {
 			err = ctx.Err()
 		}
 		if err == nil {
-			err = r.applyPrivate(private, e)
-		}
-		if err == nil {
-			err = private.Compact(e.ID.Seqno)
+			err = r.applyPrivate(e, state.Apply)
 		}
 		if err != nil {
 			return err
 		}
 		read(e.ID.Seqno)
 	}
-	return nil
+	return state.Commit()
 }
 
-func (r *Replica) applyPrivate(private *kv.Store, e *ledger.Entry) error {
+// applyPrivate gives an entry's private writes to apply.
+func (r *Replica) applyPrivate(e *ledger.Entry, apply func(TxID, writeset.WriteSet) error) error {
 	secret, err := r.cfg.Secrets.At(e.ID.Seqno)
 	if err != nil {
 		return fmt.Errorf("entry %v: %w", e.ID, err)
@@ -64,7 +67,7 @@ func (r *Replica) applyPrivate(private *kv.Store, e *ledger.Entry) error {
 		return fmt.Errorf("entry %v: %w", e.ID, err)
 	}
 	_, hidden := ws.Split()
-	if _, err := private.Apply(e.ID, hidden); err != nil {
+	if err := apply(e.ID, hidden); err != nil {
 		return fmt.Errorf("entry %v: %w", e.ID, err)
 	}
 	return nil

@@ -241,7 +241,7 @@ func (r *Replica) restoreEntry(e *ledger.Entry) error {
 	if e.ID.Seqno != r.head.Seqno+1 {
 		return fmt.Errorf("it does not follow %v", r.head)
 	}
-	if err := r.install(e); err != nil {
+	if err := r.install(e, r.apply); err != nil {
 		return err
 	}
 	r.applied = r.head
