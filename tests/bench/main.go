@@ -29,6 +29,8 @@ func main() {
 	alone := flag.Bool("only-backup", false, "measure nothing but backups")
 	entries := flag.Int("entries", 1_000_000, "entries of the ledger that is audited, reopened and recovered; 0 leaves these rows out")
 	recovered := flag.Int("recovered", 1_000_000, "entries of the service that is recovered whole; 0 leaves these rows out")
+	joined := flag.Int("joined", 1_000_000, "entries of the three nodes that a fourth one joins; 0 leaves these rows out")
+	onlyJoin := flag.Bool("only-join", false, "measure nothing but a fourth node that joins")
 	onlyRecovery := flag.Bool("only-recovery", false, "measure nothing but the recovery of a whole service")
 	onlyLedger := flag.Bool("only-ledger", false, "measure nothing but audit, receipts, reopening and recovery of a ledger")
 	flag.Parse()
@@ -43,6 +45,8 @@ func main() {
 		err = b.alone(func() error { return b.printBackup(*chancery, *backup) })
 	case *onlyLedger:
 		err = b.alone(func() error { return b.printLedger(*chancery, *entries) })
+	case *onlyJoin:
+		err = b.alone(func() error { return b.printJoin(*chancery, *native, *joined) })
 	case *onlyRecovery:
 		err = b.alone(func() error { return b.printRecovery(*chancery, *native, *recovered) })
 	default:
@@ -51,7 +55,7 @@ func main() {
 		}
 		if err == nil {
 			err = b.alone(func() error {
-				return errors.Join(b.printLedger(*chancery, *entries), b.printRecovery(*chancery, *native, *recovered), b.printBackup(*chancery, *backup))
+				return errors.Join(b.printLedger(*chancery, *entries), b.printRecovery(*chancery, *native, *recovered), b.printJoin(*chancery, *native, *joined), b.printBackup(*chancery, *backup))
 			})
 		}
 	}
