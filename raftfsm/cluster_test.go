@@ -504,3 +504,110 @@ func TestHaltedPrimary(t *testing.T) {
 	}
 	c.agree(old.id)
 }
+
+// heartbeats lets through nothing but heartbeats while it is on.
+type heartbeats struct {
+	*raft.InmemTransport
+	alone *atomic.Bool
+}
+
+func (h heartbeats) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	if h.alone.Load() && (len(args.Entries) > 0 || args.PrevLogEntry > 0) {
+		return errors.New("records are held back")
+	}
+	return h.InmemTransport.AppendEntries(id, target, args, resp)
+}
+
+// TestVoteForWhoHolds: in a young service too, a node that answers and holds nothing yet
+// gets no vote: the service would wait for it with every commit.
+func TestVoteForWhoHolds(t *testing.T) {
+	c := &cluster{t: t, one: newService(t), nodes: map[string]*replica{}}
+	t.Cleanup(c.stop)
+	var alone atomic.Bool
+	c.add("n0", true, func(cfg *raftfsm.Config) {
+		cfg.Transport = heartbeats{cfg.Transport.(*raft.InmemTransport), &alone}
+	})
+	lead := c.leader()
+	lead.put("first", "1")
+	alone.Store(true)
+	c.add("n1", false)
+	heard := false
+	limited, cancel := context.WithTimeout(t.Context(), 5*time.Second) // a step waits for its commit
+	defer cancel()
+	for ; !heard && limited.Err() == nil; pause(limited, time.Millisecond) {
+		if more, err := lead.Reconcile(limited, c.wanted()); err != nil || !more {
+			t.Fatalf("reconciling: more %t, %v", more, err)
+		}
+		m, err := lead.Membership()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range m.Members {
+			heard = heard || p.ID == "n1" && !p.Ack.At.IsZero()
+		}
+	}
+	if !heard {
+		t.Fatal("the node is not heard")
+	}
+	for range 3 {
+		if more, err := lead.Reconcile(limited, c.wanted()); err != nil || !more {
+			t.Fatalf("a node that holds nothing has a vote: more %t, %v", more, err)
+		}
+	}
+	lead.commit(lead.put("k", "v"))
+	alone.Store(false)
+	c.reconcile(c.wanted())
+	c.agree()
+}
+
+// TestMembershipCommitted: a configuration that only the primary has is not said to be
+// committed.
+func TestMembershipCommitted(t *testing.T) {
+	c := &cluster{t: t, one: newService(t), nodes: map[string]*replica{}}
+	t.Cleanup(c.stop)
+	var alone atomic.Bool
+	c.add("n0", true, func(cfg *raftfsm.Config) {
+		cfg.Transport = heartbeats{cfg.Transport.(*raft.InmemTransport), &alone}
+	})
+	lead := c.leader()
+	c.add("n1", false)
+	c.add("n2", false)
+	c.reconcile(c.wanted())
+	c.agree()
+	before, err := lead.Membership()
+	if err != nil || before.Index == 0 || !before.Committed {
+		t.Fatalf("%+v, %v", before, err)
+	}
+	alone.Store(true)
+	limited, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	step := make(chan error, 1)
+	go func() {
+		var err error
+		for err == nil { // until one waits for its commit
+			_, err = lead.Reconcile(limited, c.wanted("n2"))
+		}
+		step <- err
+	}()
+	eventually(t, func() bool {
+		m, err := lead.Membership()
+		if err != nil || m.Has("n2") {
+			return false
+		}
+		if m.Committed || m.Index <= before.Index {
+			t.Errorf("a configuration that nobody else has: %+v, before at %d", m, before.Index)
+		}
+		return true
+	})
+	cancel()
+	if err := <-step; !errors.Is(err, context.Canceled) {
+		t.Errorf("a step whose configuration is not committed: %v", err)
+	}
+	alone.Store(false)
+	eventually(t, func() bool {
+		m, err := lead.Membership()
+		return err == nil && m.Committed
+	})
+	c.reconcile(c.wanted())
+	c.agree()
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -77,6 +78,48 @@ type logStore struct {
 	mu      sync.Mutex
 	first   uint64
 	digests [][sha256.Size]byte // of records first, first+1, …
+	configs []indexedConfig     // the configurations among them, ascending
+}
+
+// indexedConfig is a configuration with its index, which hashicorp/raft keeps to itself:
+// the Index of its GetConfiguration is always 0.
+type indexedConfig struct {
+	index uint64
+	raft.Configuration
+}
+
+// configOf decodes a record that holds a configuration; ok is false for any other.
+func configOf(l *raft.Log) (c indexedConfig, ok bool, err error) {
+	if l.Type != raft.LogConfiguration {
+		return c, false, nil
+	}
+	defer func() { // the library's decoder panics
+		if r := recover(); r != nil {
+			err = fmt.Errorf("the configuration in Raft record %d: %v", l.Index, r)
+		}
+	}()
+	return indexedConfig{l.Index, raft.DecodeConfiguration(l.Data)}, true, nil
+}
+
+// config returns the latest configuration of the log, with index 0 where it has none.
+func (s *logStore) config() indexedConfig {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.configs) == 0 {
+		return indexedConfig{}
+	}
+	return s.configs[len(s.configs)-1]
+}
+
+// latestConfig returns the latest configuration of log and snapshot.
+func latestConfig(log *logStore, snapshots *snapshotStore) indexedConfig {
+	c := log.config()
+	snapshots.mu.Lock()
+	defer snapshots.mu.Unlock()
+	if m := snapshots.meta; m != nil && m.ConfigurationIndex > c.index {
+		return indexedConfig{m.ConfigurationIndex, m.Configuration}
+	}
+	return c
 }
 
 // newLogStore reads the log once; from then on only the digests are believed.
@@ -99,6 +142,11 @@ func newLogStore(bolt *raftboltdb.BoltStore) (*logStore, error) {
 			return nil, fmt.Errorf("reading Raft record %d: it says that it is %d", i, l.Index)
 		}
 		s.digests = append(s.digests, digestOf(&l))
+		if c, ok, err := configOf(&l); err != nil {
+			return nil, err
+		} else if ok {
+			s.configs = append(s.configs, c)
+		}
 	}
 	s.first = first
 	return s, nil
@@ -179,6 +227,14 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 	if next := s.last() + 1; s.first != 0 && logs[0].Index != next {
 		return s.fail(fmt.Errorf("Raft stores record %d where %d is next", logs[0].Index, next))
 	}
+	configs := s.configs
+	for _, l := range logs {
+		if c, ok, err := configOf(l); err != nil {
+			return s.fail(err)
+		} else if ok {
+			configs = append(configs, c)
+		}
+	}
 	if err := s.write(logs); err != nil {
 		return s.fail(fmt.Errorf("writing Raft records %d…%d: %w", logs[0].Index, logs[len(logs)-1].Index, err))
 	}
@@ -188,6 +244,7 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 	for _, l := range logs {
 		s.digests = append(s.digests, digestOf(l))
 	}
+	s.configs = configs
 	return nil
 }
 
@@ -213,6 +270,7 @@ func (s *logStore) DeleteRange(lo, hi uint64) error {
 	if err := s.bolt.DeleteRange(lo, hi); err != nil {
 		return s.fail(fmt.Errorf("deleting Raft records %d…%d: %w", lo, hi, err))
 	}
+	s.configs = slices.DeleteFunc(s.configs, func(c indexedConfig) bool { return lo <= c.index && c.index <= hi })
 	switch {
 	case lo == s.first && hi == s.last():
 		s.first, s.digests = 0, nil

@@ -42,13 +42,10 @@ func (m *Membership) Has(id string) bool {
 
 // Membership returns Raft's latest configuration.
 func (r *Replica) Membership() (*Membership, error) {
-	f := r.raft.GetConfiguration()
-	if err := f.Error(); err != nil {
-		return nil, fmt.Errorf("reading Raft's configuration: %w", err)
-	}
+	latest := latestConfig(r.log, r.stored)
 	acks := r.acks.all()
-	m := &Membership{Index: f.Index(), Committed: r.raft.CommitIndex() >= f.Index()}
-	for _, s := range f.Configuration().Servers {
+	m := &Membership{Index: latest.index, Committed: r.raft.CommitIndex() >= latest.index}
+	for _, s := range latest.Servers {
 		p := Member{Peer: Peer{ID: string(s.ID), Address: string(s.Address)}, Voter: s.Suffrage == raft.Voter, Ack: acks[s.ID]}
 		if p.ID == r.cfg.ID {
 			p.Seqno = r.Position().Head.Seqno

@@ -89,7 +89,8 @@ func Reseat(cfg Config, after uint64) (err error) {
 	if err != nil {
 		return err
 	}
-	latest, last, err := stores.latest()
+	latest := latestConfig(stores.log, stores.snapshots)
+	last, err := stores.last()
 	if err != nil {
 		return err
 	}
@@ -111,31 +112,18 @@ func Reseat(cfg Config, after uint64) (err error) {
 	return nil
 }
 
-// latest returns the configuration that the log ends with, and index and term of the
-// last record.
-func (s *stores) latest() (c raft.Configuration, last raft.Log, err error) {
+// last returns index and term of the last record, of log or snapshot.
+func (s *stores) last() (last raft.Log, err error) {
 	if m := s.snapshots.meta; m != nil {
-		c, last.Index, last.Term = m.Configuration, m.Index, m.Term
+		last.Index, last.Term = m.Index, m.Term
 	}
 	end, err := s.log.LastIndex()
 	if err != nil || end == 0 {
-		return c, last, err
+		return last, err
 	}
-	first, err := s.log.FirstIndex()
-	if err != nil {
-		return c, last, err
-	}
-	for i := first; i <= end; i++ {
-		var l raft.Log
-		if err := s.log.GetLog(i, &l); err != nil {
-			return c, last, err
-		}
-		if l.Type == raft.LogConfiguration {
-			c = raft.DecodeConfiguration(l.Data)
-		}
-		last = raft.Log{Index: l.Index, Term: l.Term}
-	}
-	return c, last, nil
+	var l raft.Log
+	err = s.log.GetLog(end, &l)
+	return raft.Log{Index: l.Index, Term: l.Term}, err
 }
 
 // Found makes this node the only voter of a service that is recovered from its ledger:

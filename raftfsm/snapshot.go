@@ -137,12 +137,15 @@ func (r *Replica) recall() error {
 		return nil
 	}
 	s, err := readSnapshot(bytes.NewReader(data))
-	if err != nil {
-		return err
+	if err == nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		err = r.takeTail(s)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.takeTail(s)
+	if err != nil {
+		return fmt.Errorf("%s: %w", r.stored.path, err)
+	}
+	return nil
 }
 
 // takeTail checks that the history holds what the snapshot is about, and takes the
