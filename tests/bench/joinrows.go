@@ -13,6 +13,7 @@ import (
 	"chancery/client"
 	"chancery/internal/durable"
 	"chancery/internal/identity"
+	"chancery/internal/supervise"
 	"chancery/server"
 	"chancery/server/api"
 )
@@ -27,13 +28,19 @@ func (b *bench) printJoin(chancery, native string, entries int) error {
 		return nil
 	}
 	defer b.stop()
-	t, err := b.startService("joined", chancery, "--node", native, "--nodes", "3")
+	// Filled while it is one node, which refuses no writes for being ahead of others.
+	t, err := b.startService("joined", chancery, "--node", native)
 	if err != nil {
 		return err
 	}
 	written, err := b.fill(t, entries)
 	if err != nil {
 		return err
+	}
+	for range 2 {
+		if _, err := t.ledger.Ask(context.Background(), supervise.Change{Do: "add"}); err != nil {
+			return err
+		}
 	}
 	snapshot, err := b.snapshot(t)
 	if err != nil {
