@@ -64,8 +64,8 @@ func (f Restriction) refuses(table string, need rights) (why string, no bool) {
 	return why, need == mayRead && !read || need == mayWrite && !write
 }
 
-// rightsOf is CCF's permission matrix: rows are what a map's name begins with,
-// case-sensitively. ok is false for a name that is reserved and belongs to no domain,
+// rightsOf is CCF's permission matrix, and the rows of our own tables: rows are what a
+// map's name begins with, case-sensitively. ok is false for a name that is reserved and belongs to no domain,
 // of which no handle is given out.
 //
 //	                              GovRO  GovRW   AppRO  AppRW
@@ -73,6 +73,8 @@ func (f Restriction) refuses(table string, need rights) (why string, no bool) {
 //	public:ccf.gov.               read   rw      read   read
 //	public:                       none   write   read   rw
 //	ccf.internal., ccf.gov.       none   none    none   none
+//	public:chancery.internal.     read   read    read   read
+//	chancery.internal.            none   none    none   none
 //	any other private name        none   none    read   rw
 //	public:ccf., ccf.             no handle
 func (a Access) rightsOf(table string) (r rights, ok bool) {
@@ -85,7 +87,7 @@ func (a Access) rightsOf(table string) (r rights, ok bool) {
 		app = mayRead
 	}
 	switch {
-	case strings.HasPrefix(name, "ccf.internal."):
+	case strings.HasPrefix(name, "ccf.internal."), strings.HasPrefix(name, "chancery.internal."):
 		return readIf(public), true
 	case strings.HasPrefix(name, "ccf.gov."):
 		if public && a == GovReadWrite {

@@ -17,6 +17,8 @@ func TestAccessMatrix(t *testing.T) {
 		"public:records - w r rw",
 		"public: - w r rw",
 		"ccf.internal.x - - - -",
+		"public:chancery.internal.x r r r r",
+		"chancery.internal.x - - - -",
 		"ccf.gov.x - - - -",
 		"records - - r rw",
 		"Public:ccf.gov.x - - r rw",

@@ -12,6 +12,8 @@
 //	public:ccf.gov.…              read               all     read       read
 //	public:…                      none               write   read       all
 //	ccf.internal.…, ccf.gov.…     none               none    none       none
+//	public:chancery.internal.…    read               read    read       read
+//	chancery.internal.…           none               none    none       none
 //	any other private name        none               none    read       all
 //	public:ccf.…, ccf.…           the execution ends with an error
 //

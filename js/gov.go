@@ -12,23 +12,27 @@ import (
 // constitution must export. The errors have CCF's texts.
 func ValidateConstitution(source string) error {
 	const name = "proposed constitution"
+	want := []struct {
+		function string
+		lo, hi   int64
+		args     string
+	}{
+		{"apply", 2, 2, "2 args (proposal, proposerId)"},
+		{"resolve", 3, 4, "between 3 and 4 args (proposal, proposerId, votes[, proposalId])"},
+		{"validate", 1, 1, "1 arg (input)"},
+	}
+	without := func(function, format string, args ...any) error {
+		return &Exception{Reason: fmt.Sprintf("%s does not export a function named %s: ", name, function) + fmt.Sprintf(format, args...)}
+	}
+	missing := func(function string) error {
+		return without(function, "Failed to find export '%s' in module '%s'", function, name)
+	}
 	m, err := Compile(name, source)
 	if err != nil {
-		return fmt.Errorf("proposed constitution does not compile: %w", err)
+		return without(want[0].function, "Failed to compile %s: %v", name, err)
 	}
-	want := []struct {
-		name   string
-		lo, hi int64
-		args   string
-	}{
-		{"apply", 2, 2, "2 args (proposal, proposal_id)"},
-		{"validate", 1, 1, "1 arg (input)"},
-		{"resolve", 3, 4, "3 or 4 args (proposal, proposer_id, votes[, proposal_id])"},
-	}
-	for _, w := range want {
-		if !slices.Contains(m.linked.exports, w.name) {
-			return &Exception{Reason: fmt.Sprintf("%s does not export a function named %s: Failed to find export '%s' in module '%s'", name, w.name, w.name, name)}
-		}
+	if first := want[0].function; !slices.Contains(m.linked.exports, first) { // known before it runs
+		return missing(first)
 	}
 	s := newSandbox(false, ccfTable)
 	env := &Env{Access: GovReadOnly}
@@ -39,15 +43,22 @@ func ValidateConstitution(source string) error {
 		}
 		exports, _ := goja.AssertFunction(v)
 		for _, w := range want {
-			v, err := exports(goja.Undefined(), s.vm.ToValue(w.name))
+			if !slices.Contains(m.linked.exports, w.function) {
+				return missing(w.function)
+			}
+			v, err := exports(goja.Undefined(), s.vm.ToValue(w.function))
 			if err != nil {
 				return err
 			}
 			if _, ok := goja.AssertFunction(v); !ok {
-				return &Exception{Reason: fmt.Sprintf("%s exports %s, which is not a function", name, w.name)}
+				return without(w.function, "Export '%s' of module '%s' is not a function", w.function, name)
 			}
 			if n := v.(*goja.Object).Get("length").ToInteger(); n < w.lo || n > w.hi {
-				return &Exception{Reason: fmt.Sprintf("%s exports function %s with %d args, expected %s", name, w.name, n, w.args)}
+				plural := "args"
+				if n == 1 {
+					plural = "arg"
+				}
+				return &Exception{Reason: fmt.Sprintf("%s exports function %s with %d %s, expected %s", name, w.function, n, plural, w.args)}
 			}
 		}
 		return nil

@@ -20,7 +20,7 @@ import (
 
 // SnapshotRootsMap is our map in which the evidence transaction of a snapshot commits
 // to the snapshot's maps, beside CCF's evidence. Its value is the JSON of SnapshotRoots.
-const SnapshotRootsMap = "public:ccf.internal.chancery.snapshot_roots"
+const SnapshotRootsMap = "public:chancery.internal.snapshot_roots"
 
 // SnapshotRoots commit to every key of a snapshot, so that one of them can be shown
 // without the rest. They are roots of Merkle trees as of RFC 6962 (with its prefixes;

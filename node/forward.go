@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"time"
 
 	"chancery/gov/tables"
@@ -73,7 +74,13 @@ func (f *forwarder) send(ctx context.Context, primary string, r *server.Forwarde
 	if err != nil {
 		return nil, fmt.Errorf("encoding a forwarded request: %w", err)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+row.NodeToNode.PublishedAddress+forwardPath, bytes.NewReader(body))
+	var req *http.Request
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
+		if raftfsm.Worn(info.Conn) {
+			req.Header.Set("Connection", "close") // this request is its last
+		}
+	}})
+	req, err = http.NewRequestWithContext(ctx, http.MethodPost, "http://"+row.NodeToNode.PublishedAddress+forwardPath, bytes.NewReader(body))
 	if err != nil {
 		return nil, fmt.Errorf("forwarding a request: %w", err)
 	}
@@ -109,8 +116,15 @@ func (f *forwarder) serve(ctx context.Context, s *server.Server) error {
 
 // serveNodes answers other nodes' requests of one protocol until ctx ends.
 func (n *Node) serveNodes(ctx context.Context, stream *raftfsm.Stream, h http.Handler) error {
+	type connection struct{}
 	hs := &http.Server{
-		Handler:     h,
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connection{}, c) },
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if c, ok := r.Context().Value(connection{}).(net.Conn); ok && raftfsm.Worn(c) {
+				w.Header().Set("Connection", "close") // the other node takes a new one, and loses nothing
+			}
+			h.ServeHTTP(w, r)
+		}),
 		IdleTimeout: 2 * forwardIdle, ReadHeaderTimeout: n.cfg.ClientConnectionTimeout, ReadTimeout: 5 * n.cfg.ClientConnectionTimeout,
 		ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
 	}

@@ -29,8 +29,10 @@ type PeersConfig struct {
 	TLS func() *tls.Config
 	// LocalAddr is where outgoing sockets are bound (CCF's node_client_interface), nil for any.
 	LocalAddr *net.TCPAddr
-	// MaxRecords is the number of TLS records after which a connection is closed, so that
-	// the next one has other keys (CCF's node_to_node_message_limit); 0: no bound.
+	// MaxRecords is the number of TLS records after which a connection is given up, so that
+	// the next one has other keys (CCF's node_to_node_message_limit); 0: no bound. Raft sends
+	// again what was lost with a connection, which is closed then; any other is Worn, and
+	// ended by who uses it, between two messages.
 	MaxRecords uint64
 	// Timeout bounds the TLS handshake, the sending of each Raft message, and, five times, the
 	// silence in the middle of one that comes in.
@@ -274,7 +276,7 @@ func (p *Peers) shake(ctx context.Context, conn *tls.Conn) (*peerConn, error) {
 		_ = conn.Close()
 		return nil, err
 	}
-	c := &peerConn{Conn: conn, id: id, peers: p}
+	c := &peerConn{Conn: conn, id: id, peers: p, resent: conn.ConnectionState().NegotiatedProtocol == string(ProtocolRaft)}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.last++
@@ -331,6 +333,7 @@ type peerConn struct {
 	*tls.Conn
 	id      string // of the node at the other end
 	peers   *Peers
+	resent  bool          // it carries Raft's messages, which are sent again when they are lost
 	records atomic.Uint64 // sent, at least
 	number  uint64        // in the order of the handshakes
 	raft    bool          // an incoming one that carries Raft's messages; guarded by peers.mu
@@ -342,10 +345,10 @@ const recordSize = 16 << 10
 // errKeysSpent ends a connection whose keys were used as often as they may be.
 var errKeysSpent = errors.New("the keys of the connection were used for as many records as they may")
 
-// Write sends p, unless the connection's keys are spent: then it is closed, and who used
-// it connects anew.
+// Write sends p, unless it is Raft's and the connection's keys are spent: then it is closed,
+// and Raft connects anew.
 func (c *peerConn) Write(p []byte) (int, error) {
-	if limit := c.peers.cfg.MaxRecords; limit > 0 && c.records.Load() >= limit {
+	if c.resent && c.spent() {
 		return 0, errors.Join(errKeysSpent, c.Close())
 	}
 	c.records.Add((uint64(len(p)) + recordSize - 1) / recordSize)
@@ -377,6 +380,18 @@ func (c *raftConn) Read(p []byte) (int, error) {
 func (c *raftConn) Write(p []byte) (int, error) {
 	c.amid = false
 	return c.peerConn.Write(p)
+}
+
+func (c *peerConn) spent() bool {
+	limit := c.peers.cfg.MaxRecords
+	return limit > 0 && c.records.Load() >= limit
+}
+
+// Worn says that the keys of a node-to-node connection were used as often as they may, for
+// what this node sent: the message under way should be its last.
+func Worn(c net.Conn) bool {
+	p, ok := c.(*peerConn)
+	return ok && p.spent()
 }
 
 // PeerID returns the id of the node at the other end.

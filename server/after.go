@@ -12,7 +12,8 @@ import (
 
 // OnExecuted has f run once the call's transaction has its position, before it is
 // committed: CCF's handler after the local commit. It may change the answer, which shows
-// id in its header anyway. It does not run for an answer that is no success, and, as
+// id in its header anyway. An error that is no api.Error is answered with its text, as the
+// application's: 500 InternalError. It does not run for an answer that is no success, and, as
 // everything of a Call, belongs to one attempt: an attempt that conflicts is forgotten.
 func (c *Call) OnExecuted(f func(id TxID, r *Response) error) { c.executed = f }
 
@@ -80,6 +81,9 @@ func (s *Server) after(ctx context.Context, c *Call, out *outcome) {
 	}
 	if c.executed != nil {
 		if err := c.executed(out.id, &out.res); err != nil {
+			if known := (*api.Error)(nil); !errors.As(err, &known) {
+				err = api.Errorf(http.StatusInternalServerError, api.InternalError, "Failed to execute local commit handler func: %v", err)
+			}
 			s.fail(ctx, c.Request, &out.res, err)
 			return
 		}

@@ -297,7 +297,7 @@ func TestCOSE(t *testing.T) {
 		{"junk", "/cose", "junk", api.TypeCOSE, 500, ""},
 		{"member", "/member_cose", sign(member, member.id, "ack", &now), api.TypeCOSE, 200, ""},
 		{"member without created_at", "/member_cose", sign(member, member.id, "ack", nil), api.TypeCOSE, 500, ""},
-		{"other type", "/member_cose", sign(member, member.id, "ballot", &now), api.TypeCOSE, 401, "Found ccf.gov.msg.type set to ballot, expected ccf.gov.msg.type to be \"ack\""},
+		{"other type", "/member_cose", sign(member, member.id, "ballot", &now), api.TypeCOSE, 401, "Found ccf.gov.msg.type set to ballot, expected ccf.gov.msg.type to be ack"},
 		{"no type", "/member_cose", sign(member, member.id, "", &now), api.TypeCOSE, 401, "Missing ccf.gov.msg.type"},
 		{"user as member", "/member_cose", sign(user, user.id, "ack", &now), api.TypeCOSE, 401, "Signer is not a known member"},
 		{"accepted member", "/active", sign(member, member.id, "proposal", &now), api.TypeCOSE, 401, "Signer is not an ACTIVE member"},

@@ -115,16 +115,16 @@ func (p cosePolicy) authenticate(_ *Server, c *Call) (*Caller, error) {
 	if p.header != "" {
 		switch t, ok := caller.ProtectedText(p.header); {
 		case !ok:
-			return nil, p.refuse("Missing %[1]s, expected %[1]s to be \"%[2]s\"", p.header, p.msgType)
+			return nil, p.refuse("Missing %[1]s, expected %[1]s to be %[2]s", p.header, p.msgType)
 		case t != p.msgType:
-			return nil, p.refuse("Found %[1]s set to %[3]s, expected %[1]s to be \"%[2]s\"", p.header, p.msgType, t)
+			return nil, p.refuse("Found %[1]s set to %[3]s, expected %[1]s to be %[2]s", p.header, p.msgType, t)
 		}
 	} else if p.msgType != "" {
 		switch t := msg.Header.MsgType; {
 		case t == nil:
-			return nil, p.refuse("Missing ccf.gov.msg.type, expected ccf.gov.msg.type to be \"%s\"", p.msgType)
+			return nil, p.refuse("Missing ccf.gov.msg.type, expected ccf.gov.msg.type to be %s", p.msgType)
 		case *t != p.msgType:
-			return nil, p.refuse("Found ccf.gov.msg.type set to %s, expected ccf.gov.msg.type to be \"%s\"", *t, p.msgType)
+			return nil, p.refuse("Found ccf.gov.msg.type set to %s, expected ccf.gov.msg.type to be %s", *t, p.msgType)
 		}
 	}
 	return caller, nil

@@ -69,9 +69,11 @@ type conn struct {
 	session  *Session
 	conns    *connSet
 
-	framing *framing // of HTTP/1.1; nil over HTTP/2
-	wrong   string   // what framing found: written by Read, before the answer to it
-	refusal string   // what net/http is still to read of malformed
+	framing  *framing // of HTTP/1.1; nil over HTTP/2
+	ahead    []byte   // to be read before anything else comes from the client
+	fragment []byte   // what was read last
+	wrong    string   // what framing found in it: written by Read, before the answer to it
+	refusal  string   // what net/http is still to read of malformed
 
 	shake sync.Once
 	ready atomic.Bool
@@ -102,17 +104,42 @@ func (c *conn) Read(p []byte) (int, error) {
 	if c.wrong != "" {
 		return c.refuse(p)
 	}
-	n, err := c.Conn.Read(p)
-	if c.framing == nil || n == 0 {
-		return n, err
+	if c.framing == nil {
+		return c.Conn.Read(p)
 	}
-	if n, c.wrong = c.framing.feed(p[:n]); c.wrong == "" {
-		return n, err
+	for {
+		n, err := c.receive(p)
+		if n == 0 {
+			return n, err
+		}
+		var passed int
+		if passed, c.wrong = c.framing.feed(p[:n]); c.wrong != "" {
+			c.fragment = bytes.Clone(c.fragment) // net/http reads malformed into its place
+			if c.refusal = malformed; passed == 0 {
+				return c.refuse(p)
+			}
+			return passed, nil
+		}
+		if passed < n {
+			c.ahead = slices.Concat([]byte(hostField), p[passed:n], c.ahead)
+			if err == nil && passed == 0 {
+				continue
+			}
+		}
+		return passed, err
 	}
-	if c.refusal = malformed; n == 0 {
-		return c.refuse(p)
+}
+
+// receive reads what is ahead, or comes next.
+func (c *conn) receive(p []byte) (n int, err error) {
+	if len(c.ahead) > 0 {
+		n = copy(p, c.ahead)
+		c.ahead = c.ahead[n:]
+		return n, nil
 	}
-	return n, nil
+	n, err = c.Conn.Read(p)
+	c.fragment = p[:n] // until the next read, which is after the answer to what is wrong with this one
+	return n, err
 }
 
 // malformed is a line that no request has, and the end of a header section.
@@ -136,7 +163,7 @@ func (c *conn) Write(p []byte) (n int, err error) {
 		return 0, io.ErrClosedPipe
 	}
 	if status, text, ok := ownError(p); ok {
-		if _, err := c.writePiece(c.session.in.parserAnswer(status, text, c.wrong)); err != nil {
+		if _, err := c.writePiece(c.session.in.parserAnswer(status, text, c.wrong, c.fragment)); err != nil {
 			return 0, err
 		}
 		return len(p), nil
@@ -206,8 +233,9 @@ func ownError(p []byte) (status int, text string, ok bool) {
 }
 
 // parserAnswer counts a request that did not parse and returns the whole answer to it.
-// wrong is what framing found, "" where it was net/http that refused.
-func (in *iface) parserAnswer(status int, text, wrong string) []byte {
+// wrong is what framing found, "" where it was net/http that refused; fragment is what
+// was read last.
+func (in *iface) parserAnswer(status int, text, wrong string, fragment []byte) []byte {
 	if wrong != "" && status == http.StatusBadRequest {
 		text = wrong
 	}
@@ -218,7 +246,7 @@ func (in *iface) parserAnswer(status int, text, wrong string) []byte {
 	} else {
 		in.parsing.Add(1)
 		res.Status = http.StatusBadRequest
-		res.Raw(api.TypeText, []byte("Unable to parse data as a HTTP request. Error message is: "+text+"\n"))
+		res.Raw(api.TypeText, slices.Concat([]byte("Unable to parse data as a HTTP request. Error message is: "+text+"\nError occurred while parsing fragment:\n"), fragment))
 	}
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "HTTP/1.1 %d %s\r\ncontent-type: %s\r\ncontent-length: %d\r\nconnection: close\r\n\r\n",

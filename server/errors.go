@@ -3,8 +3,10 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 
+	"chancery/internal/nodelog"
 	"chancery/kv"
 	"chancery/server/api"
 )
@@ -76,6 +78,9 @@ func (s *Server) fail(ctx context.Context, req *Request, res *Response, err erro
 		return
 	}
 	res.setError(e)
+	if req.Frontend == GovFrontend && e.Status != http.StatusUnauthorized { // CCF's line: what members are told, without asking them
+		s.log.InfoContext(ctx, fmt.Sprintf("%s %s returning error %d: %s", req.Method, req.FullPath, e.Status, e.Message), nodelog.TagKey, "gov")
+	}
 	if v, ok := retryAfter[e.Code]; ok {
 		res.Set(api.HeaderRetryAfter, v)
 	}

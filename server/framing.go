@@ -13,9 +13,11 @@ import (
 // each of these lets a client smuggle a request past it. CCF's parser refuses them all,
 // and so does this.
 //
-// It also knows CCF's methods. It must agree with net/http about where a request ends, in whatever it lets pass; what
-// is no HTTP by itself (a method, a chunk's size) is left for net/http to refuse. The
-// zero value is at the start of a connection.
+// It also knows CCF's methods and versions, and refuses what can't become a request line
+// as soon as that shows: who sends no line end is not left waiting. And it finds requests
+// without a Host field, which CCF serves. It must agree with net/http about where a request
+// ends, in whatever it lets pass; what is no HTTP by itself otherwise (a chunk's size) is
+// left for net/http to refuse. The zero value is at the start of a connection.
 type framing struct {
 	state framingState
 	left  uint64 // bytes that are left of a body or a chunk
@@ -28,6 +30,7 @@ type framing struct {
 	// Of the present header section:
 	first   bool   // the request line has ended
 	tail    []byte // the last bytes of the request line, versionEnd or another
+	host    bool   // there is a Host field
 	lengths int    // Content-Length fields
 	codings int    // Transfer-Encoding fields
 }
@@ -64,10 +67,16 @@ func setOf(words ...string) map[string]bool {
 	return set
 }
 
+// versions end the request lines that net/http serves.
+var versions = []string{versionEnd, "HTTP/1.0\r\n"}
+
 var crlf = []byte("\r\n")
 
+// hostField goes into a header section that has none: net/http demands one, CCF does not.
+const hostField = "host:\r\n"
+
 // feed takes bytes that were received, and says how many may be passed on, and what is
-// wrong behind them; "" says that all may.
+// wrong behind them. Where nothing is, but not all may, hostField belongs before the rest.
 func (f *framing) feed(p []byte) (n int, wrong string) {
 	for n < len(p) {
 		rest := p[n:]
@@ -81,6 +90,9 @@ func (f *framing) feed(p []byte) (n int, wrong string) {
 				f.bodyEnded()
 			}
 			continue
+		}
+		if f.state == inHeader && f.size == 0 && rest[0] == '\r' && f.first && !f.host && string(f.tail) == versionEnd {
+			return n, ""
 		}
 		whole := bytes.IndexByte(rest, '\n') + 1
 		if whole > 0 {
@@ -121,6 +133,33 @@ func (f *framing) take(part []byte, whole bool) string {
 	if !f.first {
 		f.tail = append(f.tail, part[max(0, len(part)-len(versionEnd)):]...)
 		f.tail = f.tail[max(0, len(f.tail)-len(versionEnd)):]
+		if f.size <= lineKept && !bytes.HasPrefix(f.line, []byte("\r")) { // net/http refuses an empty line
+			return requestLine(f.line)
+		}
+	}
+	return ""
+}
+
+// requestLine says what is wrong with the beginning of a request line.
+func requestLine(line []byte) string {
+	method, rest, more := strings.Cut(string(line), " ")
+	if !more {
+		for known := range methods {
+			if strings.HasPrefix(known, method) {
+				return ""
+			}
+		}
+	}
+	if !methods[method] {
+		return "Invalid method encountered"
+	}
+	if _, version, more := strings.Cut(rest, " "); more {
+		for _, known := range versions {
+			if strings.HasPrefix(known, version) {
+				return ""
+			}
+		}
+		return "Invalid HTTP version"
 	}
 	return ""
 }
@@ -140,10 +179,6 @@ func (f *framing) lineEnded() (wrong string) {
 		return f.field(line, long)
 	default:
 		f.first = true
-		method, _, _ := bytes.Cut(line, []byte(" "))
-		if !methods[string(method)] {
-			return "Invalid method encountered"
-		}
 	}
 	return ""
 }
@@ -156,6 +191,8 @@ func (f *framing) field(line []byte, long bool) string {
 		return f.length(strings.Trim(string(value), " \t"), long)
 	case bytes.EqualFold(name, []byte("transfer-encoding")):
 		return f.coding(strings.Trim(string(value), " \t"), long)
+	case bytes.EqualFold(name, []byte("host")):
+		f.host = true
 	}
 	return ""
 }

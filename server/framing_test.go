@@ -25,7 +25,15 @@ func TestFraming(t *testing.T) {
 		{"unknown method", "FETCH / HTTP/1.1\r\n\r\n", "Invalid method encountered"},
 		{"lower-case method", "get / HTTP/1.1\r\n\r\n", "Invalid method encountered"},
 		{"method behind a space", " GET / HTTP/1.1\r\n\r\n", "Invalid method encountered"},
-		{"one word", "GET\r\n\r\n", ""}, // for net/http to refuse
+		{"method behind a NUL", "\x00GET / HTTP/1.1\r\n\r\n", "NUL in the header"},
+		{"one word", "GET\r\n\r\n", "Invalid method encountered"},
+		{"not a method yet", "NOTA", "Invalid method encountered"},
+		{"maybe a method yet", "DELE", ""},
+		{"not a version yet", "POST / HTTP/42", "Invalid HTTP version"},
+		{"maybe a version yet", "POST / HTTP/1.", ""},
+		{"another version", "POST / HTTP/2.0\r\n\r\n", "Invalid HTTP version"},
+		{"space in the path", "GET /a b HTTP/1.1\r\n\r\n", "Invalid HTTP version"},
+		{"JSON", `{"hello": "world"}`, "Invalid method encountered"},
 		{"dashed method", "M-SEARCH / HTTP/1.1\r\n\r\n", ""},
 		{"bare LF", "GET / HTTP/1.1\nhost: x\r\n\r\n", "Missing expected CR before LF"},
 		{"bare LF in a field", head("a: b\nc: d\r\n"), "Missing expected CR before LF"},
@@ -59,7 +67,7 @@ func TestFraming(t *testing.T) {
 			for rest := tt.text; rest != "" && wrong == ""; {
 				part := rest[:min(step, len(rest))]
 				var n int
-				n, wrong = f.feed([]byte(part))
+				n, wrong = pass(&f, []byte(part))
 				if wrong == "" && n != len(part) {
 					t.Fatalf("%s: %d of %d bytes passed on", tt.name, n, len(part))
 				}
@@ -106,7 +114,7 @@ func ends(text []byte) []int {
 	var f framing
 	var all []int
 	for i := range text {
-		if _, wrong := f.feed(text[i : i+1]); wrong != "" || f.state == unframed {
+		if _, wrong := pass(&f, text[i:i+1]); wrong != "" || f.state == unframed {
 			break
 		}
 		if f.state == inHeader && !f.first && f.size == 0 {
@@ -114,4 +122,18 @@ func ends(text []byte) []int {
 		}
 	}
 	return all
+}
+
+// pass feeds p, and a Host field where one is missing.
+func pass(f *framing, p []byte) (n int, wrong string) {
+	for n < len(p) && wrong == "" {
+		var passed int
+		if passed, wrong = f.feed(p[n:]); wrong == "" && n+passed < len(p) {
+			if m, wrong := f.feed([]byte(hostField)); m != len(hostField) || wrong != "" {
+				panic("the Host field is refused: " + wrong)
+			}
+		}
+		n += passed
+	}
+	return n, wrong
 }

@@ -45,7 +45,6 @@ func TestSmuggling(t *testing.T) {
 		"spaces in the path":     "GET /node/state x HTTP/1.1\r\nhost: x\r\n\r\n",
 		"empty line first":       "\r\nGET /node/state HTTP/1.1\r\nhost: x\r\n\r\n",
 		"two hosts":              "GET /node/state HTTP/1.1\r\nhost: x\r\nhost: y\r\n\r\n",
-		"no host":                "GET /node/state HTTP/1.1\r\n\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			before := s.sessions(t).Interfaces["primary"].Errors.Parsing
@@ -60,6 +59,41 @@ func TestSmuggling(t *testing.T) {
 	}
 	if a := s.do(t, s.client(t, nil), "GET", "/app/rec/smuggled", ""); a.StatusCode != 404 {
 		t.Errorf("a smuggled request was executed: %d %s", a.StatusCode, a.body)
+	}
+}
+
+// TestNoRequest sends what can't become a request, without an end. It is answered at
+// once, with what was sent.
+func TestNoRequest(t *testing.T) {
+	s := recordService(t, func(_ *Config, o *InterfaceOptions) { o.IdleTimeout = time.Hour })
+	for _, text := range []string{"\x01", "\x01\x02\x03\x04", "\x00\r", "\xff", "a", "NOTAVERB ", "POST / HTTP/42.42", `{"hello": "world"}`} {
+		res, body := s.raw(t, text)
+		if want := "\nError occurred while parsing fragment:\n" + text; res.StatusCode != 400 || !res.Close || !strings.HasSuffix(body, want) {
+			t.Errorf("%q: %d, close %t: %q", text, res.StatusCode, res.Close, body)
+		}
+	}
+}
+
+// TestNoHost sends requests without a Host field, as CCF serves them: whole, byte by byte,
+// and two at once.
+func TestNoHost(t *testing.T) {
+	s := recordService(t, func(*Config, *InterfaceOptions) {})
+	const get = "GET /node/state HTTP/1.1\r\nx: y\r\n\r\n"
+	c := s.dial(t)
+	go func() {
+		for i := range get {
+			_, _ = io.WriteString(c, get[i:i+1])
+		}
+		_, _ = io.WriteString(c, "GET /node/state HTTP/1.1\r\n\r\n"+get)
+	}()
+	for r, i := bufio.NewReader(c), 0; i < 3; i++ {
+		res, err := http.ReadResponse(r, nil)
+		must(t, err)
+		body, err := io.ReadAll(res.Body)
+		must(t, err)
+		if res.StatusCode != 200 || res.Close {
+			t.Errorf("request %d: %d, close %t: %s", i, res.StatusCode, res.Close, body)
+		}
 	}
 }
 

@@ -177,8 +177,10 @@ func (s *Server) removeExpiredPending(ctx context.Context, c *Call) (any, error)
 
 // postCreate refuses: a node writes its create transaction itself, before it serves.
 func (s *Server) postCreate(_ context.Context, c *Call) (any, error) {
-	if err := checkJSON(c.Body); err != nil {
-		return nil, err
+	if len(c.Body) > 0 {
+		if err := checkJSON(c.Body); err != nil {
+			return nil, err
+		}
 	}
 	return nil, api.Errorf(http.StatusForbidden, api.InternalError, "Node is not in initial state.")
 }

@@ -195,7 +195,7 @@ func nativeOnly(t *testing.T, c *client.Client, s *sandbox) {
 	if err != nil || json.Unmarshal(resp.Body, &v2) != nil || !v2.Success || v2.TxID != resp.TxID.String() {
 		t.Errorf("anonymous/v2: %+v, %v", resp, err)
 	}
-	at("POST", "/log/private/anonymous/v2?fail=true", object{"id": 25, "msg": "v2"}, "500 The answer was asked to fail")
+	at("POST", "/log/private/anonymous/v2?fail=true", object{"id": 25, "msg": "v2"}, "500 Failed to execute local commit handler func: didn't set user_data!")
 	at("GET", fmt.Sprintf("/log/private/historical/sparse?id=25&seqnos=%d,1", resp.TxID.Seqno), nil, fmt.Sprintf(`200 {"entries":[{"seqno":%d,"id":25,"msg":"v2"}]}`, resp.TxID.Seqno))
 	at("GET", "/log/private/historical/sparse?id=25&seqnos=x", nil, "400 Unable to parse 'x' as a seqno")
 	served, err := c.COSEReceiptBytes(t.Context(), resp.TxID)

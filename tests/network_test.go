@@ -624,6 +624,35 @@ func (w *network) ends(n *netNode) {
 	}
 }
 
+// TestMessageLimit gives the connections of one node new keys after every few messages,
+// while it forwards and is replicated to, and those of the other one's as well: every write
+// is answered, and both agree.
+func TestMessageLimit(t *testing.T) {
+	for _, limited := range []string{"n0", "n1"} {
+		t.Run(limited, func(t *testing.T) {
+			t.Parallel()
+			w := newNetwork(t, 2, func(config map[string]any) {
+				if (config["command"].(map[string]any)["type"] == "Start") == (limited == "n0") {
+					config["node_to_node_message_limit"] = 30
+				}
+			})
+			var writers sync.WaitGroup
+			for id := range 5 {
+				writers.Go(func() {
+					for i := range 60 {
+						if code, body, err := w.nodes[1].put(id, fmt.Sprint(i)); err != nil || code != http.StatusOK {
+							t.Errorf("write %d of writer %d: %d %s %v", i, id, code, body, err)
+							return
+						}
+					}
+				})
+			}
+			writers.Wait()
+			w.agree(w.nodes...)
+		})
+	}
+}
+
 // TestResumeRefused kills a node and starts it again with Resume while another one of the
 // service runs: it would be a second primary, and does not start.
 func TestResumeRefused(t *testing.T) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -51,7 +52,7 @@ func (r records) postWithID(_ context.Context, c *server.Call, in entry) (any, e
 	fail, _ := c.Query.Get("fail")
 	c.OnExecuted(func(id server.TxID, answer *server.Response) error {
 		if fail == "true" {
-			return api.Errorf(http.StatusInternalServerError, api.InternalError, "The answer was asked to fail")
+			return errors.New("didn't set user_data!")
 		}
 		answer.Status = http.StatusOK
 		return answer.JSON(recorded{Success: true, TxID: id.String()})
