@@ -130,8 +130,8 @@ func TestHostile(t *testing.T) {
 			start, used := time.Now(), ownCPU(t)
 			resp, err := app.Execute(t.Context(), m.Endpoint, &Request{Tx: tx, Method: "GET", Path: "/app/x"})
 			took := time.Since(start)
-			// CPU time, the collector's included: the machine may be busy with other things.
-			if used = ownCPU(t) - used; used > limit+3*time.Second || took > time.Minute {
+			// CPU time, the collector's and the kernel's included: both cost more on a busy machine.
+			if used = ownCPU(t) - used; used > limit+10*time.Second || took > time.Minute {
 				t.Errorf("took %v, %v of CPU", took, used)
 			}
 			var failed *EndpointError
