@@ -47,7 +47,8 @@ func (b *block) each(f func(*Entry, int64) error) error {
 // error, which it returns, or the entries end. In an open chunk the error may be what a
 // crash has left: see judgeTail. While use has one block, the next ones are read, parsed,
 // hashed, and given to prepare (if it is not nil) on other goroutines, all of which have
-// ended when stream returns. It holds one block for each core, and two.
+// ended when stream returns. It holds one block for each core, and two; of the entries that
+// are larger than a block, one.
 func (r *chunkReader) stream(prepare func(*block), use func(*block) error) error {
 	b := new(block)
 	r.fill(b, firstBlock)
@@ -57,6 +58,7 @@ func (r *chunkReader) stream(prepare func(*block), use func(*block) error) error
 	}
 	ahead := make(chan *block, runtime.GOMAXPROCS(0))
 	used := make(chan *block, cap(ahead)+2)
+	taken := make(chan struct{}) // an entry that is larger than a block
 	stop := make(chan struct{})
 	var tasks sync.WaitGroup
 	defer tasks.Wait()
@@ -74,6 +76,13 @@ func (r *chunkReader) stream(prepare func(*block), use func(*block) error) error
 			if last {
 				return
 			}
+			if len(now.buf) > maxBlock {
+				select {
+				case <-stop:
+					return
+				case <-taken:
+				}
+			}
 			select {
 			case b = <-used:
 			default:
@@ -87,7 +96,10 @@ func (r *chunkReader) stream(prepare func(*block), use func(*block) error) error
 		if err := b.give(use); err != nil || b.err != nil {
 			return err
 		}
-		if r.reuse {
+		switch {
+		case len(b.buf) > maxBlock:
+			taken <- struct{}{}
+		case r.reuse:
 			used <- b
 		}
 	}

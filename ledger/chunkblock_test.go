@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"crypto/elliptic"
 	"errors"
+	"runtime"
+	"runtime/debug"
 	"testing"
 
+	"chancery/internal/durable"
 	"chancery/internal/durable/memfs"
 	"chancery/kv/writeset"
 )
@@ -137,5 +140,44 @@ func TestOpenedAhead(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+	}
+}
+
+// TestLargeEntries: of entries that are larger than a block, one is held at a time.
+func TestLargeEntries(t *testing.T) {
+	h := newService(t, elliptic.P256())
+	for i := range 6 {
+		h.seal(writeset.WriteSet{{Name: "public:large", Writes: []writeset.Write{{Key: []byte{byte(i)}, Value: make([]byte, 4<<20)}}}}, 0)
+	}
+	h.sign(ForceChunkAfter)
+	dir := t.TempDir()
+	d, err := OpenDir(durable.OS(), dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if _, err := drive(d, h.spans()); err != nil {
+		t.Fatal(err)
+	}
+	h.entries = nil
+	defer debug.SetGCPercent(debug.SetGCPercent(5)) // so that the heap is what is held
+	var most, before runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for e, err := range d.Entries(1) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Size() < 4<<20 {
+			continue
+		}
+		runtime.GC()
+		var now runtime.MemStats
+		if runtime.ReadMemStats(&now); now.HeapAlloc > most.HeapAlloc {
+			most = now
+		}
+	}
+	if held := int64(most.HeapAlloc) - int64(before.HeapAlloc); held < 4<<20 || held > 11<<20 {
+		t.Errorf("%d MB are held while entries of 4 MB are read", held>>20)
 	}
 }
