@@ -28,6 +28,7 @@ type joiner struct {
 	target  string            // host:port
 	request map[string]any
 	from    *ledger.SnapshotFile // the snapshot to begin with; nil without one
+	before  *x509.Certificate    // the service whose ledger is here, where it is another one
 	own     *tls.Certificate
 }
 
@@ -71,7 +72,8 @@ func (n *Node) prepareJoin(ctx context.Context) (err error) {
 	if n.identity, err = identity.ParseCertificate(text); err != nil {
 		return fmt.Errorf("command.service_certificate_file: %w", err)
 	}
-	if err := n.checkOwnLedger(); err != nil {
+	before, err := n.ledgerOfAnother()
+	if err != nil {
 		return err
 	}
 	now := n.opts.Now().UTC().Truncate(time.Second)
@@ -85,22 +87,58 @@ func (n *Node) prepareJoin(ctx context.Context) (err error) {
 	if n.joiner, err = n.newJoiner(ctx); err != nil {
 		return err
 	}
+	n.joiner.before = before
 	return n.joiner.findSnapshot()
 }
 
-// checkOwnLedger refuses a ledger whose service is another one than that to be joined.
-func (n *Node) checkOwnLedger() error {
+// ledgerOfAnother returns the certificate of the service whose ledger is in the directory,
+// nil where there is none or it is the service to be joined.
+func (n *Node) ledgerOfAnother() (*x509.Certificate, error) {
 	last, _, err := n.lastRows()
 	if err != nil || last == nil {
-		return err
+		return nil, err
 	}
 	cert, err := identity.ParseCertificate([]byte(last.Cert))
 	if err != nil {
-		return fmt.Errorf("the ledger in %s: %w", n.cfg.Ledger.Directory, err)
+		return nil, fmt.Errorf("the ledger in %s: %w", n.cfg.Ledger.Directory, err)
 	}
-	if !bytes.Equal(cert.RawSubjectPublicKeyInfo, n.identity.RawSubjectPublicKeyInfo) {
-		return fmt.Errorf("command Join: the ledger in %s is another service's", n.cfg.Ledger.Directory)
+	if bytes.Equal(cert.RawSubjectPublicKeyInfo, n.identity.RawSubjectPublicKeyInfo) {
+		return nil, nil
 	}
+	return cert, nil
+}
+
+// errForeignLedger ends a node that holds the ledger of a service which is neither the one
+// to be joined nor the one that it was recovered from.
+var errForeignLedger = errors.New("is another service's")
+
+// checkPredecessor accepts the ledger of the service from which the one to be joined was
+// recovered: the nodes of a recovery are given copies of the lost service's files.
+func (j *joiner) checkPredecessor(ctx context.Context) error {
+	status, _, body, err := j.call(ctx, http.MethodGet, "/node/service/previous_identity", nil)
+	if err != nil {
+		return err
+	}
+	foreign := fmt.Errorf("command Join: the ledger in %s %w", j.n.cfg.Ledger.Directory, errForeignLedger)
+	switch status {
+	case http.StatusOK:
+	case http.StatusNotFound:
+		return foreign
+	default:
+		return fmt.Errorf("asking %s from which service it was recovered: status %d", j.target, status)
+	}
+	var is api.PreviousIdentity
+	if err := json.Unmarshal(body, &is); err != nil {
+		return fmt.Errorf("the answer of %s: %w", j.target, err)
+	}
+	cert, err := identity.ParseCertificate([]byte(is.Certificate))
+	if err != nil {
+		return fmt.Errorf("the answer of %s: %w", j.target, err)
+	}
+	if !bytes.Equal(cert.RawSubjectPublicKeyInfo, j.before.RawSubjectPublicKeyInfo) {
+		return foreign
+	}
+	j.before = nil
 	return nil
 }
 
@@ -146,6 +184,8 @@ func (j *joiner) run(ctx context.Context) error {
 		answer, err := j.ask(ctx)
 		var refused *refusedError
 		switch {
+		case errors.Is(err, errForeignLedger):
+			return err
 		case errors.As(err, &refused) && refused.tooOld():
 			if err := j.renew(ctx, err); err != nil {
 				return err
@@ -176,42 +216,58 @@ const maxJoinAnswer = 16 << 20
 func (j *joiner) ask(ctx context.Context) (*api.JoinAnswer, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*j.n.cfg.ClientConnectionTimeout)
 	defer cancel()
+	if j.before != nil {
+		if err := j.checkPredecessor(ctx); err != nil {
+			return nil, err
+		}
+	}
 	j.request["startup_seqno"] = j.startup()
 	request, err := tables.Marshal(j.request)
 	if err != nil {
 		return nil, fmt.Errorf("encoding the request to join: %w", err)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+j.target+"/node/join", bytes.NewReader(request))
+	status, header, body, err := j.call(ctx, http.MethodPost, "/node/join", request)
 	if err != nil {
-		return nil, fmt.Errorf("command.join.target_rpc_address: %w", err)
+		return nil, err
 	}
-	req.Header.Set(api.HeaderContentType, api.TypeJSON)
+	switch {
+	case status == http.StatusOK:
+		out := &api.JoinAnswer{}
+		if err := json.Unmarshal(body, out); err != nil {
+			return nil, fmt.Errorf("the answer of %s: %w", j.target, err)
+		}
+		return out, nil
+	case status == http.StatusTemporaryRedirect, status == http.StatusPermanentRedirect:
+		return nil, j.follow(header.Get(api.HeaderLocation))
+	case status/100 == 4:
+		return nil, &refusedError{target: j.target, status: status, body: body}
+	}
+	return nil, fmt.Errorf("%s answers with status %d", j.target, status)
+}
+
+// call sends one request to the target, which must be of the service.
+func (j *joiner) call(ctx context.Context, method, path string, request []byte) (status int, header http.Header, body []byte, err error) {
+	req, err := http.NewRequestWithContext(ctx, method, "https://"+j.target+path, bytes.NewReader(request))
+	if err != nil {
+		return 0, nil, nil, fmt.Errorf("command.join.target_rpc_address: %w", err)
+	}
+	if request != nil {
+		req.Header.Set(api.HeaderContentType, api.TypeJSON)
+	}
 	transport := &http.Transport{
 		TLSClientConfig: j.tls(), DisableKeepAlives: true,
 		DialContext: (&net.Dialer{Timeout: j.n.cfg.ClientConnectionTimeout}).DialContext,
 	}
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
-		return nil, fmt.Errorf("asking %s: %w", j.target, err)
+		return 0, nil, nil, fmt.Errorf("asking %s: %w", j.target, err)
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxJoinAnswer))
+	body, err = io.ReadAll(io.LimitReader(resp.Body, maxJoinAnswer))
 	if err != nil {
-		return nil, fmt.Errorf("asking %s: %w", j.target, err)
+		return 0, nil, nil, fmt.Errorf("asking %s: %w", j.target, err)
 	}
-	switch {
-	case resp.StatusCode == http.StatusOK:
-		out := &api.JoinAnswer{}
-		if err := json.Unmarshal(body, out); err != nil {
-			return nil, fmt.Errorf("the answer of %s: %w", j.target, err)
-		}
-		return out, nil
-	case resp.StatusCode == http.StatusTemporaryRedirect, resp.StatusCode == http.StatusPermanentRedirect:
-		return nil, j.follow(resp.Header.Get(api.HeaderLocation))
-	case resp.StatusCode/100 == 4:
-		return nil, &refusedError{target: j.target, status: resp.StatusCode, body: body}
-	}
-	return nil, fmt.Errorf("%s answers with status %d", j.target, resp.StatusCode)
+	return resp.StatusCode, resp.Header, body, nil
 }
 
 // follow makes the place of a redirect the next target.

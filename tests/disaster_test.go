@@ -100,7 +100,9 @@ func testJoinRecovery(t *testing.T, sleeps bool) {
 	w.nodes = nil
 
 	first := w.beginRecovery(dead)
-	early := w.start("127.0.0.1:" + first.ports[rpc])
+	early := w.place() // with a copy of the lost service's files
+	must(t, os.CopyFS(filepath.Join(early.dir, "ledger"), os.DirFS(filepath.Join(dead.dir, "ledger"))))
+	w.launch(early, w.config(early, "127.0.0.1:"+first.ports[rpc]))
 	w.until("a node takes part in the recovery", func() error { return early.says("/node/state", `"PartOfPublicNetwork"`) })
 	w.hasVote(early)
 	w.cli(first, "gov", "open", "service_cert.pem", "--previous", "previous_cert.pem")
