@@ -7,7 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"runtime/debug"
+	"sync"
 	"time"
 
 	"chancery/internal/nodelog"
@@ -20,11 +20,6 @@ import (
 
 // stopWithin bounds a graceful stop: scripts wait for ten seconds.
 const stopWithin = 9 * time.Second
-
-// gcPercent lets the heap grow to four times what is live before it is collected.
-// Requests leave much short-lived garbage (interpreters above all) over a small live
-// heap, so that Go's default collects without pause under load.
-const gcPercent = 300
 
 // Run is a node's program: it runs a node with the given command line until a signal
 // ends it, and returns the exit code. app is the application that is compiled in, nil
@@ -41,7 +36,6 @@ func Run(args []string, stdout io.Writer, app *server.App) int {
 func start(o options, stdout io.Writer, app *server.App) int {
 	log := nodelog.New(stdout, nodelog.Text, o.level)
 	hardening := secmem.HardenProcess()
-	debug.SetGCPercent(gcPercent)
 	cfg, err := config.Load(context.Background(), o.config, o.configTimeout)
 	if err != nil {
 		return fail(log, err)
@@ -70,6 +64,11 @@ func start(o options, stdout io.Writer, app *server.App) int {
 func serve(log *slog.Logger, cfg *config.Config, app *server.App) int {
 	s := catchSignals(log, cfg.IgnoreFirstSIGTERM)
 	defer s.close()
+	ctx, cancel := context.WithCancel(s.ctx)
+	var pacing sync.WaitGroup
+	pacing.Go(func() { paceCollector(ctx) })
+	defer pacing.Wait()
+	defer cancel()
 	ended := make(chan error, 1)
 	go func() {
 		ended <- node.Run(s.ctx, cfg, node.Options{
