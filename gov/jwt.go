@@ -182,6 +182,12 @@ func (k jwk) publicKey() ([]byte, error) {
 }
 
 func keyDER(members map[string]string) ([]byte, error) {
+	urlSafe := strings.NewReplacer("+", "-", "/", "_", "=", "")
+	for name, value := range members {
+		if name != "kty" && name != "crv" { // numbers: CCF takes them in base64 as well
+			members[name] = urlSafe.Replace(value)
+		}
+	}
 	raw, err := json.Marshal(members)
 	if err != nil {
 		return nil, err

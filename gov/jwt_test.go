@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"chancery/gov"
@@ -98,6 +99,7 @@ func TestJWKForms(t *testing.T) {
 	}{
 		{"RSA", rsaJWK(t, 0, "k", nil), true},
 		{"EC", args{"kid": "k", "kty": "EC", "crv": "P-256", "x": x, "y": y}, true},
+		{"EC, base64", args{"kid": "k", "kty": "EC", "crv": "P-256", "x": x + "=", "y": strings.NewReplacer("-", "+", "_", "/").Replace(y) + "="}, true},
 		{"certificate", args{"kid": "k", "kty": "EC", "x5c": []string{x5c}}, true},
 		{"certificate, bad base64", args{"kid": "k", "kty": "EC", "x5c": []string{"%"}}, false},
 		{"certificate, junk", args{"kid": "k", "kty": "EC", "x5c": []string{"AAAA"}}, false},

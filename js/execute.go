@@ -55,7 +55,8 @@ func endpointError(err error) *EndpointError {
 	case errors.As(err, &stopped):
 		return &EndpointError{Message: stopped.message}
 	case errors.Is(err, ErrTimeout) && errors.As(err, &thrown):
-		return &EndpointError{Message: reasonTimeout, Exception: thrown}
+		// The engine's word, which CCF replaces in governance alone.
+		return &EndpointError{Message: reasonTimeout, Exception: &Exception{Reason: "InternalError: interrupted", Trace: thrown.Trace, cause: thrown.cause}}
 	case errors.As(err, &thrown) && thrown.setup:
 		return &EndpointError{Message: thrown.Reason}
 	case errors.As(err, &thrown):

@@ -69,6 +69,9 @@ func (s *sandbox) jwkArg(v goja.Value) jwk {
 	return k
 }
 
+// urlSafe turns base64 into base64url: CCF takes both.
+var urlSafe = strings.NewReplacer("+", "-", "/", "_")
+
 func encode64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 
 // kind checks the key type.
@@ -90,7 +93,7 @@ func (k jwk) bytes(member string) ([]byte, error) {
 	if !ok {
 		return nil, ccfText("Missing required field '" + member + "'")
 	}
-	b, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(v, "="))
+	b, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(urlSafe.Replace(v), "="))
 	if err != nil {
 		return nil, fmt.Errorf("field '%s' is not base64url", member)
 	}

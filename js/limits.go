@@ -10,13 +10,8 @@ const (
 	DefaultMaxCachedInterpreter = 10
 )
 
-// Floors below which a limit is raised, so that no setting can make every call fail
-// or switch a guard off: CCF treats a stack limit of 0 as "no limit".
-const (
-	MinHeapBytes     = 1 << 20
-	MinStackBytes    = 16 << 10
-	MinExecutionTime = 10 * time.Millisecond
-)
+// MinHeapBytes is what an interpreter holds by itself: with less, no call begins.
+const MinHeapBytes = 1 << 20
 
 // bytesPerCall is what one JavaScript call counts against MaxStackBytes. QuickJS
 // spends a few hundred bytes of native stack on one; goja counts calls instead.
@@ -45,7 +40,8 @@ func (l Limits) AtLeastDefaults() Limits {
 	}
 }
 
-// withDefaults fills in defaults and raises what is below the floors.
+// withDefaults fills in defaults. What is set stays, be it too little for any call: an
+// application's members can always set other limits, since governance has its own.
 func (l Limits) withDefaults() Limits {
 	if l.MaxHeapBytes == 0 {
 		l.MaxHeapBytes = DefaultMaxHeapBytes
@@ -56,10 +52,18 @@ func (l Limits) withDefaults() Limits {
 	if l.MaxExecutionTime <= 0 {
 		l.MaxExecutionTime = DefaultMaxExecutionTime
 	}
-	l.MaxHeapBytes = max(l.MaxHeapBytes, MinHeapBytes)
-	l.MaxStackBytes = max(l.MaxStackBytes, MinStackBytes)
-	l.MaxExecutionTime = max(l.MaxExecutionTime, MinExecutionTime)
 	return l
+}
+
+// check refuses a call under limits that no call keeps.
+func (l Limits) check() error {
+	switch {
+	case l.MaxHeapBytes < MinHeapBytes:
+		return &Exception{Reason: "InternalError: out of memory", cause: ErrHeap}
+	case l.MaxStackBytes < bytesPerCall:
+		return &Exception{Reason: "InternalError: stack overflow", cause: errStack}
+	}
+	return nil
 }
 
 // maxCallDepth is the number of nested calls that the stack limit allows. Calls that
@@ -71,17 +75,17 @@ func (l Limits) maxCallDepth() int {
 
 // storedLimits are limits as the runtime options and endpoints hold them.
 type storedLimits struct {
-	Heap  uint64 `json:"max_heap_bytes"`
-	Stack uint64 `json:"max_stack_bytes"`
-	Time  uint64 `json:"max_execution_time_ms"`
+	Heap  uint64  `json:"max_heap_bytes"`
+	Stack uint64  `json:"max_stack_bytes"`
+	Time  *uint64 `json:"max_execution_time_ms"` // 0 is no time at all
 }
 
 // limits are the stored ones; the zero value of a field stays.
 func (l storedLimits) limits() Limits {
 	const longest = uint64(time.Hour / time.Millisecond)
-	return Limits{
-		MaxHeapBytes:     l.Heap,
-		MaxStackBytes:    l.Stack,
-		MaxExecutionTime: time.Duration(min(l.Time, longest)) * time.Millisecond,
+	out := Limits{MaxHeapBytes: l.Heap, MaxStackBytes: l.Stack}
+	if l.Time != nil {
+		out.MaxExecutionTime = max(1, time.Duration(min(*l.Time, longest))*time.Millisecond)
 	}
+	return out
 }

@@ -175,7 +175,7 @@ func TestCheckModules(t *testing.T) {
 
 func TestOptions(t *testing.T) {
 	o, err := parseOptions([]byte(`{"max_heap_bytes": 1, "max_stack_bytes": 0, "max_execution_time_ms": 18446744073709551615, "return_exception_details": true, "max_cached_interpreters": 0}`))
-	if err != nil || o.MaxHeapBytes != MinHeapBytes || o.MaxStackBytes != DefaultMaxStackBytes || o.MaxExecutionTime.Hours() != 1 || !o.ReturnExceptionDetails || o.MaxCachedInterpreters != 0 {
+	if err != nil || o.MaxHeapBytes != 1 || o.MaxStackBytes != DefaultMaxStackBytes || o.MaxExecutionTime.Hours() != 1 || !o.ReturnExceptionDetails || o.MaxCachedInterpreters != 0 {
 		t.Errorf("got %+v, %v", o, err)
 	}
 	if l := o.AtLeastDefaults(); l.MaxHeapBytes != DefaultMaxHeapBytes || l.MaxExecutionTime != o.MaxExecutionTime {
@@ -183,6 +183,30 @@ func TestOptions(t *testing.T) {
 	}
 	if _, err := parseOptions([]byte("[]")); err == nil {
 		t.Error("options that are no object are accepted")
+	}
+}
+
+// TestTinyLimits: under limits that no call keeps, calls fail as any that exceed theirs.
+func TestTinyLimits(t *testing.T) {
+	st := deploy(t, map[string]map[string]any{"GET /x": endpoint("x.js", "x")},
+		map[string]string{"/x.js": "export function x() { const end = Date.now() + 20; while (Date.now() < end); return {}; }"})
+	for options, want := range map[string][2]string{
+		`{"max_heap_bytes": 100}`:      {reasonThrown, "InternalError: out of memory"},
+		`{"max_stack_bytes": 100}`:     {reasonThrown, "InternalError: stack overflow"},
+		`{"max_execution_time_ms": 0}`: {reasonTimeout, "InternalError: interrupted"},
+	} {
+		tx := st.Begin()
+		tx.Put(optionsTable, singleton, []byte(options))
+		app, err := load(tx, Tables{}.named())
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, _ := app.Match("GET", "/x")
+		_, err = app.Execute(t.Context(), m.Endpoint, &Request{Tx: tx, Method: "GET", Path: "/app/x"})
+		var failed *EndpointError
+		if !errors.As(err, &failed) || failed.Message != want[0] || failed.Exception == nil || failed.Exception.Reason != want[1] {
+			t.Errorf("%s: %v", options, err)
+		}
 	}
 }
 

@@ -165,6 +165,9 @@ func (s *sandbox) call(ctx context.Context, env *Env, f, then func() error) (err
 	if err := ctx.Err(); err != nil {
 		return &Exception{Reason: err.Error(), cause: err}
 	}
+	if err := env.Limits.withDefaults().check(); err != nil {
+		return err
+	}
 	s.begin(env)
 	timer := time.AfterFunc(s.limits.MaxExecutionTime, func() { s.stop(ErrTimeout) })
 	late := func() bool { return !timer.Stop() }

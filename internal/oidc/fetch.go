@@ -5,11 +5,14 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -29,14 +32,14 @@ type Limits struct {
 // bundle holds the certificates (PEM) to one of which the servers of metadata and keys
 // must chain; the system's own are not consulted.
 func Keys(ctx context.Context, issuer, bundle string, limits Limits) (json.RawMessage, error) {
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM([]byte(bundle)) {
+	certificates := certificatesIn([]byte(bundle))
+	if len(certificates) == 0 {
 		return nil, errors.New("the CA bundle holds no certificate in PEM")
 	}
 	ctx, cancel := context.WithTimeout(ctx, limits.Timeout)
 	defer cancel()
 	transport := &http.Transport{
-		TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		DialTLSContext:         dialer(certificates),
 		DisableKeepAlives:      true,
 		MaxResponseHeaderBytes: 64 << 10,
 	}
@@ -101,4 +104,61 @@ func (f fetcher) get(ctx context.Context, at string, v any) (err error) {
 		return fmt.Errorf("%s: not the JSON expected: %w", u, err)
 	}
 	return nil
+}
+
+// dialer connects to servers whose certificates chain to one of the bundle's, and are for
+// the host's name or in the bundle themselves: CCF does not look at the name at all, and
+// self-signed certificates that members agreed on often have another.
+func dialer(bundle []*x509.Certificate) func(ctx context.Context, network, address string) (net.Conn, error) {
+	roots := x509.NewCertPool()
+	for _, c := range bundle {
+		roots.AddCert(c)
+	}
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		host, _, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, err
+		}
+		raw, err := new(net.Dialer).DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		conn := tls.Client(raw, &tls.Config{
+			ServerName: host, MinVersion: tls.VersionTLS12,
+			InsecureSkipVerify: true, // checked here
+			VerifyConnection:   func(s tls.ConnectionState) error { return checkServer(s.PeerCertificates, bundle, roots, host) },
+		})
+		if err := conn.HandshakeContext(ctx); err != nil {
+			return nil, errors.Join(err, raw.Close())
+		}
+		return conn, nil
+	}
+}
+
+// certificatesIn returns the certificates that can be read; others are passed over, as by
+// x509.CertPool.
+func certificatesIn(bundle []byte) (found []*x509.Certificate) {
+	for block, rest := pem.Decode(bundle); block != nil; block, rest = pem.Decode(rest) {
+		if c, err := x509.ParseCertificate(block.Bytes); err == nil && block.Type == "CERTIFICATE" {
+			found = append(found, c)
+		}
+	}
+	return found
+}
+
+func checkServer(chain, bundle []*x509.Certificate, roots *x509.CertPool, host string) error {
+	if len(chain) == 0 {
+		return errors.New("the server shows no certificate")
+	}
+	leaf, between := chain[0], x509.NewCertPool()
+	for _, c := range chain[1:] {
+		between.AddCert(c)
+	}
+	if _, err := leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: between}); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(bundle, leaf.Equal) {
+		return nil
+	}
+	return leaf.VerifyHostname(host)
 }
