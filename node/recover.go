@@ -79,19 +79,26 @@ func (n *Node) prepareRecover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if n.ledger.Last().Seqno == 0 {
-		return fmt.Errorf("command Recover: the ledger directory %s holds no signed transaction; a new service begins with Start", n.cfg.Ledger.Directory)
-	}
-	from, verified, err := n.snapshotToRecover(previous)
+	alone := n.ledger.Last().Seqno == 0
+	from, verified, err := n.snapshotToRecover(previous, alone)
 	if err != nil {
 		return err
 	}
-	report, err := n.verifyEarlierLife(ctx, previous, verified)
-	if err != nil {
-		return err
-	}
-	if err := n.salvage(ctx, previous, report.Checkpoint); err != nil {
-		return err
+	switch {
+	case !alone:
+		report, err := n.verifyEarlierLife(ctx, previous, verified)
+		if err != nil {
+			return err
+		}
+		if err := n.salvage(ctx, previous, report.Checkpoint); err != nil {
+			return err
+		}
+	case from == nil:
+		return fmt.Errorf("command Recover: the ledger directory %s holds no signed transaction, and %s no valid snapshot; a new service begins with Start", n.cfg.Ledger.Directory, n.cfg.Snapshots.Directory)
+	default:
+		if err := n.recoverAlone(verified.Last()); err != nil {
+			return err
+		}
 	}
 	last := n.ledger.Last()
 	if err := n.ledger.BeginRecovery(last.Seqno + 1); err != nil {
@@ -115,6 +122,16 @@ func (n *Node) prepareRecover(ctx context.Context) error {
 		}
 	}
 	return n.saveKeys()
+}
+
+// recoverAlone has the service's next life begin right behind a snapshot, without any file of
+// its ledger.
+func (n *Node) recoverAlone(at writeset.TxID) error {
+	if n.cfg.Chancery.RecoverExpect != "" {
+		return fmt.Errorf("command Recover: the ledger directory %s is empty: chancery.recover_expect can't be checked; put the service's ledger files there, or take the key away to recover the snapshot alone", n.cfg.Ledger.Directory)
+	}
+	n.log.Error("the ledger directory is empty: the service is recovered as of its snapshot, and what was committed behind it is lost; stop this node and put the ledger files there if there are any", "ledger", n.cfg.Ledger.Directory, "through", at.String())
+	return n.ledger.BeginBehind(at)
 }
 
 // setAside renames what an earlier node left at path, if anything, so that it stays: what

@@ -9,6 +9,8 @@ import (
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
+
+	"chancery/ledger"
 )
 
 // Standing is how far a node's Raft log reaches, by Raft's own measure.
@@ -133,11 +135,16 @@ func (s *stores) last() (last raft.Log, err error) {
 // Open, on an empty Raft directory.
 func Found(cfg Config) (err error) {
 	last := cfg.Ledger.Last()
-	e, err := cfg.Ledger.Read(last.Seqno)
-	if err != nil {
-		return err
+	var leaf ledger.Digest
+	if b := cfg.Base; b != nil && b.ID == last { // which may stand alone
+		leaf = b.Leaf
+	} else {
+		e, err := cfg.Ledger.Read(last.Seqno)
+		if err != nil {
+			return err
+		}
+		leaf = e.Leaf()
 	}
-	leaf := e.Leaf()
 	data, err := (&capture{head: snapshotHead{Committed: last.String(), Leaf: leaf[:]}}).encode()
 	if err != nil {
 		return err

@@ -71,6 +71,32 @@ func TestRecovery(t *testing.T) {
 	c.node.stop()
 	c.says(c.sh("bin/chancery ledger verify workspace/sandbox_0/ledger --service-cert service_cert.pem"), "the ledger is good")
 	c.says(c.sh("bin/chancery gov audit workspace/sandbox_0/ledger"), "the service is Recovering", "each holds")
+	c.alone()
+}
+
+// alone recovers the service from its newest snapshot, without any file of the ledger.
+func (c *consortium) alone() {
+	c.t.Helper()
+	c.sh("mv service_cert.pem service_2.pem; cd workspace/sandbox_0 && mv ledger lost && mkdir ledger")
+	c.refuses("service_2.pem", filepath.Join(c.dir, "first.json"), "is empty: chancery.recover_expect can't be checked")
+	c.sh("cd workspace/sandbox_0 && mv snapshots away && mkdir snapshots")
+	c.commandRecover("service_2.pem")
+	c.says(c.run(), "holds no signed transaction, and ", " no valid snapshot")
+	c.sh("cd workspace/sandbox_0 && rmdir snapshots && mv away snapshots")
+	c.beginRecovery("service_2.pem")
+	c.says(c.node.log(), "the service is recovered as of its snapshot, and what was committed behind it is lost")
+	c.agree("gov open service_cert.pem --previous service_2.pem")
+	c.says(c.as("alice", "recover share submit --enc-key keys/alice_enc_privk.pem"), "1/2 recovery shares")
+	c.says(c.as("bob", "recover share submit --enc-key keys/bob_enc_privk.pem"), "End of recovery procedure initiated")
+	until(c.t, "the service is open", func() bool { return strings.Contains(c.as("alice", "recover status"), "service Open") })
+	c.says(c.asks("/app/log/private?id=1"), "before the disaster")
+	last := c.log(30, "behind a snapshot")
+	c.receipt(last, "last.json")
+	c.node.stop()
+	c.resume()
+	c.says(c.asks("/app/log/private?id=1"), "before the disaster")
+	c.says(c.asks("/app/log/private?id=30"), "behind a snapshot")
+	c.node.stop()
 }
 
 func (c *consortium) curl(args string) string {
