@@ -20,6 +20,7 @@ type Tx struct {
 	tables   map[string]*txTable
 	last     *txTable // the table used last
 	dirty    bool     // some table has a write
+	put      int      // bytes of keys and values that Put was given
 	finished bool     // committed or discarded
 }
 
@@ -67,6 +68,22 @@ func (tx *Tx) Put(table string, key, value []byte) {
 	k, v := copyPair(key, value)
 	tx.table(table).write(k, pending{value: v})
 	tx.dirty = true
+	tx.put += len(key) + len(value)
+}
+
+// Exceeds reports whether the keys and values that the transaction would write are more
+// than limit bytes.
+func (tx *Tx) Exceeds(limit int) bool {
+	if tx.put <= limit {
+		return false
+	}
+	size := 0
+	for _, m := range tx.WriteSet() { // of what was overwritten only the last counts
+		for _, w := range m.Writes {
+			size += len(w.Key) + len(w.Value)
+		}
+	}
+	return size > limit
 }
 
 // Delete removes the key. It is recorded in the write set whether or not the

@@ -220,6 +220,7 @@ func translate(err error) error {
 	for _, s := range []struct{ from, to error }{
 		{raftfsm.ErrNotPrimary, server.ErrNotPrimary},
 		{raftfsm.ErrTooManyPending, server.ErrTooManyPending},
+		{raftfsm.ErrTooLarge, server.ErrTooLarge},
 		{raftfsm.ErrBusy, server.ErrBusy},
 		{raftfsm.ErrStopped, server.ErrStopped},
 		{raftfsm.ErrNotCommitted, server.ErrNotCommitted},

@@ -56,6 +56,10 @@ func (n *Node) eachSnapshot(use func(ledger.SnapshotFile) error) error {
 		return err
 	}
 	for _, f := range found {
+		if info, err := n.fs.Stat(f.Path); err == nil && info.Size() == 0 {
+			n.log.Info("Ignoring empty snapshot file " + f.String()) // CCF's line
+			continue
+		}
 		err := use(f)
 		if err == nil {
 			return nil

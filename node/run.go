@@ -134,7 +134,7 @@ func (n *Node) checkUnused() error {
 			return fmt.Errorf("looking into %s: %w", dir, err)
 		}
 		if len(entries) > 0 {
-			refuse(key, "%s is not empty"+remedy, dir)
+			refuse(key, "On start, ledger directory should not exist or be empty (%s)"+remedy, dir) // CCF's words
 		}
 	}
 	if path := n.cfg.Chancery.KeyFile; path != "" {
@@ -202,6 +202,7 @@ func (n *Node) openReplica(ctx context.Context) error {
 		ChunkSize: uint64(n.cfg.Ledger.ChunkSize), MaxUncommitted: int(n.cfg.Consensus.MaxUncommittedTxCount),
 		UnsafeNoFsync: n.cfg.Chancery.Fsync == config.FsyncNever,
 		Stored:        func(took time.Duration) { n.disk.done(opRaftLog, "raft.db", took) },
+		MaxWriteBytes: int(n.cfg.Memory.MaxMsgSize),
 		SnapshotDue:   n.snapshots.isDue, Snapshot: n.snapshots.take, Base: base,
 		Missing: n.backfiller.missing, Reached: n.reachedBy,
 		Now: n.opts.Now, Committed: n.raise, Led: n.leads, Log: n.log,

@@ -28,6 +28,9 @@ var (
 	// ErrTooManyPending says that consensus.max_uncommitted_tx_count transactions
 	// wait for their commit; nothing was given a position.
 	ErrTooManyPending = errors.New("too many transactions wait for commit")
+	// ErrTooLarge says that a transaction writes more than Config.MaxWriteBytes; nothing was
+	// given a position.
+	ErrTooLarge = errors.New("the transaction writes too much")
 	// ErrStopped says that the node stops or has halted.
 	ErrStopped = errors.New("the node is stopping")
 	// ErrNotCommitted says that a receipt was asked for a transaction that is not Committed.
@@ -86,6 +89,8 @@ type Config struct {
 	UnsafeNoFsync bool
 	// Now is the clock; it never decides a verdict.
 	Now func() time.Time
+	// MaxWriteBytes bounds the keys and values that a transaction writes; 0: no bound.
+	MaxWriteBytes int
 	// SnapshotDue says whether a snapshot falls due at the signature at seqno, when the
 	// one before was at last (0: none). It is called for each signature under the
 	// replica's lock, and must be quick. Snapshot is called on the apply goroutine when

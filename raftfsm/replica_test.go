@@ -279,6 +279,21 @@ func TestConflictHasNoPosition(t *testing.T) {
 
 // TestProofsVerify builds a proof for every transaction, those in closed chunks
 // included, and climbs from its leaf to the signed root.
+// TestTooLarge: what writes more than may be has no position, and nothing is in its way.
+func TestTooLarge(t *testing.T) {
+	s := newService(t)
+	s.start(func(cfg *raftfsm.Config) { cfg.MaxWriteBytes = 1000 })
+	first := s.put("t", "k", "v")
+	tx := s.store.Begin()
+	tx.Put("t", []byte("large"), make([]byte, 1000))
+	if _, err := s.replica.Submit(t.Context(), tx, raftfsm.Submission{}); !errors.Is(err, raftfsm.ErrTooLarge) {
+		t.Fatalf("got %v, want ErrTooLarge", err)
+	}
+	if next := s.put("t", "k", "w"); next.Seqno > first.Seqno+2 { // a signature may stand between them
+		t.Errorf("the next transaction is %v, behind %v", next, first)
+	}
+}
+
 func TestProofsVerify(t *testing.T) {
 	s := newService(t)
 	s.start()

@@ -30,7 +30,7 @@ type Submission struct {
 // Submit checks tx against the head, gives it the next position and seals it. It
 // returns the TxID at once: the transaction is executed and ordered, not durable.
 //
-// Errors: kv.ErrConflict (run the handler again), ErrNotPrimary, ErrTooManyPending,
+// Errors: kv.ErrConflict (run the handler again), ErrNotPrimary, ErrTooManyPending, ErrTooLarge,
 // ErrBusy, ErrStopped. On each of them nothing was given a position.
 func (r *Replica) Submit(ctx context.Context, tx *kv.Tx, s Submission) (TxID, error) {
 	if err := ctx.Err(); err != nil {
@@ -38,6 +38,9 @@ func (r *Replica) Submit(ctx context.Context, tx *kv.Tx, s Submission) (TxID, er
 	}
 	if !tx.Dirty() {
 		return tx.ReadTxID(), nil // nothing to order
+	}
+	if limit := r.cfg.MaxWriteBytes; limit > 0 && tx.Exceeds(limit) {
+		return TxID{}, ErrTooLarge
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -27,6 +27,7 @@ var failures = []failure{
 	{ErrStopped, http.StatusServiceUnavailable, api.TransactionReplicationFailed, "The node is stopping."},
 	{ErrBusy, http.StatusServiceUnavailable, api.TransactionReplicationFailed, "The node cannot take writes now. Retry later."},
 	{ErrTooManyPending, http.StatusServiceUnavailable, api.TooManyPendingTransactions, "Too many transactions pending commit on the service."},
+	{ErrTooLarge, http.StatusInternalServerError, api.TransactionReplicationFailed, "The transaction writes more than the node's memory.max_msg_size."},
 	{errConflicts, http.StatusServiceUnavailable, api.TransactionCommitAttemptsExceedLimit, "Transaction continued to conflict after 30 attempts. Retry later."},
 	{kv.ErrConflict, http.StatusServiceUnavailable, api.TransactionCommitAttemptsExceedLimit, ""},
 	{context.Canceled, http.StatusServiceUnavailable, api.InternalError, "The request was given up."},

@@ -23,6 +23,9 @@ var (
 	// ErrTooManyPending says that too many transactions wait for their commit;
 	// nothing was given a position.
 	ErrTooManyPending = errors.New("too many transactions wait for commit")
+	// ErrTooLarge says that a transaction writes more than memory.max_msg_size; nothing was
+	// given a position.
+	ErrTooLarge = errors.New("the transaction writes too much")
 	// ErrBusy says that the node cannot take writes for now (its disk is full).
 	ErrBusy = errors.New("the node cannot take writes now")
 	// ErrStopped says that the node stops; the outcome of a wait is not known.

@@ -277,7 +277,7 @@ func TestWrongCommand(t *testing.T) {
 		}
 	}
 	s.configure(command("Start"))
-	ended("Start over a ledger", 105, "ledger.directory: ledger is not empty", "insecure_keys.json exists")
+	ended("Start over a ledger", 105, "ledger.directory: On start, ledger directory should not exist or be empty (ledger)", "insecure_keys.json exists")
 	if after := s.sh(sums); after != before {
 		t.Errorf("files were changed: before\n%safter\n%s", before, after)
 	}

@@ -198,7 +198,8 @@ type OutputFiles struct {
 type Memory struct {
 	// CircuitSize has no effect.
 	CircuitSize Size `json:"circuit_size"`
-	// MaxMsgSize has no effect.
+	// MaxMsgSize bounds the keys and values that one transaction writes; the node of CCF
+	// ends when one passes it.
 	MaxMsgSize Size `json:"max_msg_size"`
 	// MaxFragmentSize has no effect.
 	MaxFragmentSize Size `json:"max_fragment_size"`

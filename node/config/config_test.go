@@ -138,7 +138,7 @@ func TestProblems(t *testing.T) {
 		{"threshold", `"recovery_threshold": 0`, `"recovery_threshold": 2`, `command.start.service_configuration.recovery_threshold: 2 is more than the number of members that receive a recovery share (1)`},
 		{"no member", `[{"certificate_file": "member0_cert.pem", "encryption_public_key_file": "member0_enc_pubk.pem"}]`, `[]`, `command.start.members: must have at least one member`},
 		{"san", insert, `"node_certificate": {"subject_alt_names": ["127.0.0.1"]}, ` + insert, `node_certificate.subject_alt_names[0]: "127.0.0.1" begins with neither iPAddress: nor dNSName:`},
-		{"cleanup", insert, `"files_cleanup": {"max_committed_ledger_chunks": 3}, ` + insert, `files_cleanup.max_committed_ledger_chunks: needs at least one directory in ledger.read_only_directories, since chunks are removed only once one of them holds the same bytes`},
+		{"cleanup", insert, `"files_cleanup": {"max_committed_ledger_chunks": 3}, ` + insert, `files_cleanup.max_committed_ledger_chunks: needs at least one ledger.read_only_directories entry, since chunks are removed only once one of them holds the same bytes`},
 		{"no cleanup interval", insert, `"files_cleanup": {"interval": "0s"}, ` + insert, `files_cleanup.interval: must be more than 0`},
 		{"no idle time", insert, `"idle_connection_timeout": "0s", ` + insert, `idle_connection_timeout: must be more than 0; null never closes an idle session`},
 		{"no time to connect", insert, `"client_connection_timeout": "0s", ` + insert, `client_connection_timeout: must be more than 0`},

@@ -23,7 +23,7 @@ func (c *Config) validate(p *problems) {
 		p.add("node_client_interface", "%q is not an address", c.NodeClientInterface)
 	}
 	if c.FilesCleanup.MaxCommittedLedgerChunks != nil && len(c.Ledger.ReadOnlyDirectories) == 0 {
-		p.add("files_cleanup.max_committed_ledger_chunks", "needs at least one directory in ledger.read_only_directories, since chunks are removed only once one of them holds the same bytes")
+		p.add("files_cleanup.max_committed_ledger_chunks", "needs at least one ledger.read_only_directories entry, since chunks are removed only once one of them holds the same bytes")
 	}
 	if c.OutputFiles.NodeCertificateFile == "" {
 		p.add("output_files.node_certificate_file", "must not be empty")

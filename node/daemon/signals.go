@@ -30,7 +30,7 @@ func catchSignals(log *slog.Logger, ignoreFirst bool) *signals {
 		for caught := range s.caught {
 			if caught == syscall.SIGTERM && ignoreFirst {
 				ignoreFirst = false
-				log.Info("Terminated: the end of the node is announced, and it runs on")
+				log.Info(signalText(caught) + ": the end of the node is announced, and it runs on")
 				close(s.notice)
 				continue
 			}
@@ -49,13 +49,14 @@ func (s *signals) close() {
 	s.stop()
 }
 
-// signalText is the system's text for a signal, as strsignal gives it.
+// signalText names a signal as CCF 7.0 does, by the system's text for it, behind the name
+// that later releases give.
 func signalText(s os.Signal) string {
 	switch s {
 	case syscall.SIGHUP:
-		return "Hangup"
+		return "SIGHUP: Hangup"
 	case syscall.SIGTERM:
-		return "Terminated"
+		return "SIGTERM: Terminated"
 	}
-	return "Interrupt"
+	return "SIGINT: Interrupt"
 }
