@@ -403,11 +403,11 @@ func (n *Node) NetworkInfo() (*api.NetworkInfo, error) {
 		return nil, fmt.Errorf("encoding the service's key: %w", err)
 	}
 	if recovery != nil && (service.Status != tables.ServiceOpen || n.publicOnly()) {
-		row, _, err := tables.EncryptedSecrets.Get(tables.View(committed))
+		row, err := restoredIn(committed, recovery.target)
 		if err != nil {
 			return nil, err
 		}
-		if restores(row) || service.Status == tables.ServiceOpen {
+		if row != nil || service.Status == tables.ServiceOpen {
 			return nil, nil
 		}
 	} else {

@@ -87,11 +87,7 @@ func (n *Node) restoredRows() (map[string][]tables.EncryptedSecret, error) {
 	}
 	switch s.Status {
 	case tables.ServiceWaiting:
-		row, _, err := tables.EncryptedSecrets.Get(tables.View(at))
-		if err != nil || !restores(row) {
-			return nil, err
-		}
-		return row, nil
+		return restoredIn(at, n.recovery.Load().target)
 	case tables.ServiceOpen:
 	default:
 		return nil, nil
@@ -109,6 +105,17 @@ func (n *Node) restoredRows() (map[string][]tables.EncryptedSecret, error) {
 		}
 	}
 	return nil, errors.New("the service is open, and its ledger holds no restored secrets")
+}
+
+// restoredIn returns the row with the restored secrets of a state, nil when there is none
+// behind target: the life before may have left the row of its own recovery.
+func restoredIn(at *kv.State, target uint64) (map[string][]tables.EncryptedSecret, error) {
+	row, _, err := tables.EncryptedSecrets.Get(tables.View(at))
+	_, version, _ := at.Get(tables.NameEncryptedSecrets, tables.SingletonKey)
+	if err != nil || version <= target || !restores(row) {
+		return nil, err
+	}
+	return row, nil
 }
 
 // restores says whether a row of encrypted_ledger_secrets gives back secrets of earlier

@@ -30,7 +30,7 @@ const maxPEM = 1 << 20
 var ErrPEM = errors.New("not the expected PEM object")
 
 // block returns the one block of data. There must be nothing but white space
-// around it; a block of type skip before it is passed over.
+// around it, and a C string's end behind it; a block of type skip before it is passed over.
 func block(data []byte, skip string) (*pem.Block, error) {
 	blocks, err := blocks(data, false)
 	if err != nil {
@@ -55,6 +55,7 @@ func blocks(data []byte, comments bool) ([]*pem.Block, error) {
 	if len(data) > maxPEM {
 		return nil, fmt.Errorf("%w: longer than %d bytes", ErrPEM, maxPEM)
 	}
+	data = bytes.TrimRight(data, "\x00 \t\r\n") // older CCF's keys in ledgers end in NUL
 	var out []*pem.Block
 	for {
 		data = bytes.TrimSpace(data)

@@ -49,6 +49,9 @@ func TestKeyFormats(t *testing.T) {
 		if got, err := ParseECPublicKey(pub); err != nil || !got.Equal(&key.PublicKey) {
 			t.Errorf("public key on %s: %v", c.Params().Name, err)
 		}
+		if _, err := ParseECPublicKey(append(bytes.Clone(pub), '\n', 0)); err != nil {
+			t.Errorf("a public key as a C string: %v", err)
+		}
 		if _, err := ParseRSAPublicKey(pub); !errors.Is(err, ErrPEM) {
 			t.Errorf("elliptic public key as RSA: %v", err)
 		}
