@@ -165,7 +165,8 @@ func (s *sandbox) call(ctx context.Context, env *Env, f, then func() error) (err
 	if err := ctx.Err(); err != nil {
 		return &Exception{Reason: err.Error(), cause: err}
 	}
-	if err := env.Limits.withDefaults().check(); err != nil {
+	s.limits = env.Limits.withDefaults()
+	if err := s.limits.check(); err != nil {
 		return err
 	}
 	s.begin(env)
@@ -196,7 +197,6 @@ func (s *sandbox) call(ctx context.Context, env *Env, f, then func() error) (err
 }
 
 func (s *sandbox) begin(env *Env) {
-	s.limits = env.Limits.withDefaults()
 	s.vm.SetMaxCallStackSize(s.limits.maxCallDepth())
 	s.env, s.started = env, time.Now()
 	s.stopAt = s.started.Add(s.limits.MaxExecutionTime)

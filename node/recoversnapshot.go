@@ -16,16 +16,17 @@ import (
 
 // snapshotToRecover finds the newest snapshot that the service of the given certificate
 // committed to and that the ledger files reach, unless it stands alone, and what it says of
-// the ledger through it;
-// nil without one.
+// the ledger through it; nil without one.
 func (n *Node) snapshotToRecover(previous *x509.Certificate, alone bool) (from *ledger.SnapshotFile, verified *ledger.Checkpoint, err error) {
 	key, err := identity.CertificateKey(previous)
 	if err != nil {
 		return nil, nil, fmt.Errorf("command.recover.previous_service_identity_file: the key is of another kind than a service's: %w", err)
 	}
 	err = n.eachSnapshot(func(f ledger.SnapshotFile) error {
-		if err := n.withinLedger(f); err != nil && !alone {
-			return err
+		if !alone {
+			if err := n.withinLedger(f); err != nil {
+				return err
+			}
 		}
 		s, err := ledger.ReadSnapshot(n.fs, f)
 		if err != nil {
