@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"chancery/gov/tables"
@@ -28,11 +27,6 @@ func (n *Node) jsonReceipt(ctx context.Context, p *raftfsm.Proof) (*ledger.Recei
 		return nil, err
 	}
 	r.Endorsements, err = n.endorsedFor(ctx, p.Entry.ID)
-	if errors.Is(err, ledger.ErrNotEndorsed) {
-		// Ledgers of older CCF state nothing about their identities. The receipt verifies under
-		// the service certificate of its time, and is CCF's answer too.
-		return r, nil
-	}
 	return r, err
 }
 
