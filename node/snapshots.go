@@ -54,7 +54,7 @@ func (s *snapshotter) isDue(seqno, last uint64) bool {
 	if seqno-last >= uint64(c.TxCount) {
 		return true
 	}
-	return c.TimeInterval > 0 && seqno-last >= uint64(c.MinTxCount) && s.n.opts.Now().Sub(s.lastTaken()) >= c.TimeInterval
+	return c.TimeInterval > 0 && seqno-last > uint64(c.MinTxCount) && s.n.opts.Now().Sub(s.lastTaken()) >= c.TimeInterval
 }
 
 // lastTaken is when the service's last snapshot was taken, by this node or by another
@@ -89,10 +89,18 @@ func (s *snapshotter) run(ctx context.Context) error {
 	if err := s.prepare(); err != nil {
 		return err
 	}
+	var idle <-chan time.Time
+	if every := s.n.cfg.Snapshots.TimeInterval; every > 0 {
+		tick := time.NewTicker(min(every, time.Second))
+		defer tick.Stop()
+		idle = tick.C
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-idle:
+			s.n.replica().SignForSnapshot()
 		case c := <-s.due:
 			name, err := s.produce(ctx, c)
 			s.busy.Store(len(s.due) > 0)

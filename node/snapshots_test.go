@@ -32,8 +32,8 @@ func TestSnapshotDue(t *testing.T) {
 	due("without an interval", 180, 100, false)
 	c.TimeInterval = 10 * time.Minute
 	due("by time", 180, 100, true)
-	due("by time, too few transactions", 104, 100, false)
-	due("by time, enough transactions", 105, 100, true)
+	due("by time, too few transactions", 105, 100, false)
+	due("by time, enough transactions", 106, 100, true)
 
 	status, err := json.Marshal(tables.SnapshotState{Version: 100, Timestamp: uint64(clock.Add(-time.Minute).UnixNano())})
 	if err != nil {

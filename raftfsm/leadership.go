@@ -80,7 +80,7 @@ func (r *Replica) lead(view uint64) {
 	r.acks.forget()
 	r.leaving = nil
 	r.handed, r.handedTo = nil, r.committed.Seqno
-	r.lastSigned, r.signFor = r.committed.Seqno, 0
+	r.lastSigned, r.signFor, r.signIdle = r.committed.Seqno, 0, false
 	r.publish()
 	// A view begins with a signature, but where the caller begins a life of the service:
 	// with its genesis, or with the create of a recovery.

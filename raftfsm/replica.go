@@ -183,6 +183,7 @@ type Replica struct {
 	handedTo   uint64        // last seqno given to Raft
 	lastSigned uint64        // last signature given a position
 	signFor    uint64        // a signature at or after this seqno is wanted
+	signIdle   bool          // a signature is wanted, though nothing is unsigned
 	firstUnsig time.Time     // when the oldest unsigned transaction was admitted
 	waiters    []*waiter
 	burnt      uint64 // last view in which this node led and ceased to

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -279,6 +280,37 @@ func TestConflictHasNoPosition(t *testing.T) {
 
 // TestProofsVerify builds a proof for every transaction, those in closed chunks
 // included, and climbs from its leaf to the signed root.
+// TestSnapshotOfIdleService asks for a signature when nothing is unsigned: it is made when
+// a snapshot is due, and the snapshot is of the state as of it.
+func TestSnapshotOfIdleService(t *testing.T) {
+	s := newService(t)
+	var due atomic.Bool
+	taken := make(chan raftfsm.Capture, 1)
+	s.start(func(c *raftfsm.Config) {
+		c.SnapshotDue = func(_, _ uint64) bool { return due.Load() }
+		c.Snapshot = func(c raftfsm.Capture) { taken <- c }
+	})
+	defer s.stop()
+	s.wait(s.put("public:t", "k", "v"))
+	idle := s.replica.Position().Head
+	s.replica.SignForSnapshot()
+	s.wait(s.put("public:t", "k", "w"))
+	if got, want := s.replica.Position().Head.Seqno, idle.Seqno+2; got != want {
+		t.Errorf("a write and its signature end at %d, want %d: another one was made when no snapshot was due", got, want)
+	}
+	idle = s.replica.Position().Head
+	due.Store(true)
+	s.replica.SignForSnapshot()
+	select {
+	case c := <-taken:
+		if got, want := c.State.TxID().Seqno, idle.Seqno+1; got != want {
+			t.Errorf("the snapshot is of %d, want %d", got, want)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("no snapshot is taken")
+	}
+}
+
 // TestTooLarge: what writes more than may be has no position, and nothing is in its way.
 func TestTooLarge(t *testing.T) {
 	s := newService(t)

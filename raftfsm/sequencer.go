@@ -192,7 +192,7 @@ func (r *Replica) nextBatch() (data []byte, again time.Duration, err error) {
 func (r *Replica) signatureDue() (bool, time.Duration) {
 	unsigned := r.head.Seqno - max(r.lastSigned, r.committed.Seqno)
 	if unsigned == 0 {
-		return false, time.Hour
+		return r.signIdle, time.Hour
 	}
 	every := r.cfg.SignatureInterval
 	if every <= 0 {
@@ -200,6 +200,19 @@ func (r *Replica) signatureDue() (bool, time.Duration) {
 	}
 	wait := r.cfg.SignatureDelay - r.cfg.Now().Sub(r.firstUnsig)
 	return r.signFor > r.lastSigned || unsigned >= uint64(every) || wait <= 0, wait
+}
+
+// SignForSnapshot has a signature made where a snapshot has fallen due and no transaction
+// waits for one: a snapshot is of the state as of a signature. On a backup it does nothing.
+func (r *Replica) SignForSnapshot() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.cfg.SnapshotDue == nil || r.admits() != nil || r.head.Seqno != r.lastSigned {
+		return
+	}
+	if r.signIdle = r.cfg.SnapshotDue(r.head.Seqno, r.mark().snapshotAt); r.signIdle {
+		r.poke()
+	}
 }
 
 // sign puts a signature transaction at the head. mu is held while the two
@@ -226,7 +239,7 @@ func (r *Replica) sign() error {
 	if err := r.sequence(id, writes, Submission{snapshotDue: due}, flags); err != nil {
 		return err
 	}
-	r.lastSigned, r.firstUnsig = id.Seqno, time.Time{}
+	r.lastSigned, r.firstUnsig, r.signIdle = id.Seqno, time.Time{}, false
 	r.counters.signatures.Add(1)
 	return nil
 }

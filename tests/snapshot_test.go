@@ -109,6 +109,40 @@ func TestSnapshots(t *testing.T) {
 	s.sh("bin/chancery ledger verify workspace/sandbox_0/ledger --secrets workspace/sandbox_0/insecure_keys.json --service-cert workspace/sandbox_common/service_cert.pem")
 }
 
+// TestSnapshotsByTime leaves a service alone: with snapshots.min_tx_count 2, CCF's default,
+// a snapshot is taken of what was written last; with 0 there is one each interval.
+func TestSnapshotsByTime(t *testing.T) {
+	s := prepared(t)
+	least := func(count int) {
+		s.configure(func(c map[string]any) {
+			c["snapshots"] = map[string]any{"directory": "snapshots", "time_interval": "300ms", "min_tx_count": count}
+		})
+	}
+	least(2)
+	c := s.client()
+	defer c.Close()
+	n := s.start()
+	n.open(c)
+	for id := range 2 {
+		written, err := c.Do(t.Context(), put(id, "then nothing"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		until(t, "what was written last is in a snapshot", func() bool {
+			found := s.snapshots()
+			return len(found) > 0 && found[0].Seqno > written.TxID.Seqno
+		})
+	}
+	n.stop()
+
+	least(0)
+	n = s.start()
+	n.open(c)
+	before := len(s.snapshots())
+	until(t, "an idle service has a snapshot each interval", func() bool { return len(s.snapshots()) >= before+3 })
+	n.stop()
+}
+
 // downloads fetches the newest snapshot, whole and in parts.
 func (s *sandbox) downloads(c *client.Client) {
 	t := s.t

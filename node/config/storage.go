@@ -18,9 +18,11 @@ type Snapshots struct {
 	Directory string `json:"directory"`
 	// TxCount is the number of transactions after which a snapshot is taken.
 	TxCount int64 `json:"tx_count" config:"min=1"`
-	// MinTxCount is the least number of transactions between two snapshots.
+	// MinTxCount is the number of transactions, those of a snapshot itself included, that
+	// must be exceeded before time alone is a reason for the next one.
 	MinTxCount int64 `json:"min_tx_count" config:"min=0"`
-	// TimeInterval is the time after which a snapshot is taken; 0 is off.
+	// TimeInterval is the time after which a snapshot is taken, also of a service to which
+	// nobody writes any more; 0 is off.
 	TimeInterval time.Duration `json:"time_interval"`
 	// ReadOnlyDirectory holds further snapshots. Deprecated by CCF: a warning is logged.
 	ReadOnlyDirectory string `json:"read_only_directory" config:"nullable,none"`
