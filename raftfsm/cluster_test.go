@@ -422,6 +422,48 @@ func TestUnsignedDiesWithItsView(t *testing.T) {
 	}
 }
 
+// TestBegunInAnEarlierView submits, in a view in which a node leads again, what was begun in
+// one in which it led before: what looked at committed state is ordered in the new view,
+// what looked at writes that were lost conflicts, though their seqnos are used again; and a
+// node that does not lead takes nothing, not even into its own state.
+func TestBegunInAnEarlierView(t *testing.T) {
+	c := newCluster(t, 3)
+	old := c.leader()
+	old.commit(old.put("kept", "1"))
+	begin := func(key string) *kv.Tx {
+		tx := old.store.Begin()
+		tx.Put("private", []byte(key), []byte("1"))
+		return tx
+	}
+	sound, early := begin("sound"), begin("early")
+	c.cut(old.id)
+	lost := old.put("lost", "1")
+	unsound := begin("unsound")
+	lead := c.leader(old.id)
+	lead.commit(lead.put("after", "1"))
+	eventually(t, func() bool { return old.Position().View == 0 })
+	head := old.store.Head()
+	if id, err := old.Submit(t.Context(), early, raftfsm.Submission{}); !errors.Is(err, raftfsm.ErrNotPrimary) || old.store.Head() != head {
+		t.Errorf("a deposed primary takes a transaction: %v, %v", id, err)
+	}
+	c.heal(old.id)
+	c.agree()
+	eventually(t, func() bool {
+		if now := c.leader(); now != old {
+			_ = now.Transfer(t.Context()) // to whom it pleases
+		}
+		return old.Position().View != 0 && old.Position().Committed.Seqno > lost.Seqno
+	})
+	view := old.Position().View
+	if id, err := old.Submit(t.Context(), sound, raftfsm.Submission{}); err != nil || id.View < view {
+		t.Errorf("begun on what was committed, submitted in view %d: %v, %v", view, id, err)
+	}
+	if id, err := old.Submit(t.Context(), unsound, raftfsm.Submission{}); !errors.Is(err, kv.ErrConflict) {
+		t.Errorf("begun on writes that were lost: %v, %v", id, err)
+	}
+	c.agree()
+}
+
 // TestTransfer hands over with nothing lost, and a node can be replaced: the old
 // primary goes, a new node comes.
 func TestTransfer(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+	"golang.org/x/sync/errgroup"
 
 	"chancery/internal/identity"
 	"chancery/raftfsm"
@@ -223,6 +225,27 @@ func connected(a, b *peer) bool {
 	defer c.Close()
 	_, err = io.ReadFull(c, make([]byte, 4))
 	return err == nil
+}
+
+// TestPeersCross has two nodes connect to each other at once, again and again: both
+// connections live.
+func TestPeersCross(t *testing.T) {
+	service := newAuthority(t)
+	a, b := newPeer(t, service, service), newPeer(t, service, service)
+	echo(a.raft, "raft")
+	echo(b.raft, "raft")
+	for range 50 {
+		var both errgroup.Group
+		for _, way := range [][2]*peer{{a, b}, {b, a}} {
+			both.Go(func() error {
+				if !connected(way[0], way[1]) {
+					return fmt.Errorf("%s does not hear from %s", way[0].id, way[1].id)
+				}
+				return nil
+			})
+		}
+		check(t, both.Wait())
+	}
 }
 
 // TestPinned leads messages for one node to another of the same service: they are not
