@@ -2,6 +2,8 @@ package node
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -25,9 +27,8 @@ type lives struct {
 
 // endorsedFor returns the certificates that lead from the identity under which an entry
 // was written to the present one: none for the present one's own, and otherwise one, by
-// the present identity over the earlier one's key. What the identities stated about one
-// another when the service was recovered says which key that is; the error wraps
-// ledger.ErrNotEndorsed where that does not reach back so far.
+// the present identity over the earlier one's key. The error wraps ledger.ErrNotEndorsed
+// where the ledger does not say which that is.
 func (n *Node) endorsedFor(ctx context.Context, id ledger.TxID) ([]string, error) {
 	s, ok, err := tables.ServiceInfo.Get(tables.View(n.store.Committed()))
 	if err != nil || !ok {
@@ -37,18 +38,13 @@ func (n *Node) endorsedFor(ctx context.Context, id ledger.TxID) ([]string, error
 	if err != nil || id.Seqno >= created.Seqno {
 		return nil, nil // of the present life; or of a 1.x ledger, which does not say
 	}
-	written, err := n.Endorsements(ctx)
+	begin, key, err := n.stated(ctx, id)
+	if errors.Is(err, ledger.ErrNotEndorsed) {
+		begin, key, err = n.recorded(ctx, s, id)
+	}
 	if err != nil {
 		return nil, err
 	}
-	chain, err := ledger.EndorsementsFor(written, id)
-	if err != nil {
-		return nil, err
-	}
-	if len(chain) == 0 {
-		return nil, fmt.Errorf("%w: no identity of the service states under which one %v was written", ledger.ErrNotEndorsed, id)
-	}
-	begin := chain[len(chain)-1].Epoch.Begin
 	l := &n.lives
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -62,14 +58,66 @@ func (n *Node) endorsedFor(ctx context.Context, id ledger.TxID) ([]string, error
 	if err != nil {
 		return nil, err
 	}
-	key, err := ledger.EndorsedKey(&n.keys.service.PublicKey, chain, id)
-	if err != nil {
-		return nil, err
-	}
 	pem, err := identity.EndorseService(key, n.keys.service, current)
 	if err != nil {
 		return nil, err
 	}
 	l.certs[begin] = string(pem)
 	return []string{string(pem)}, nil
+}
+
+// stated returns the key under which id was written, and where its life begins, by what
+// the identities stated about one another when the service was recovered.
+func (n *Node) stated(ctx context.Context, id ledger.TxID) (begin ledger.TxID, key *ecdsa.PublicKey, err error) {
+	written, err := n.Endorsements(ctx)
+	if err != nil {
+		return begin, nil, err
+	}
+	chain, err := ledger.EndorsementsFor(written, id)
+	if err != nil {
+		return begin, nil, err
+	}
+	if len(chain) == 0 {
+		return begin, nil, fmt.Errorf("%w: no identity of the service states under which one %v was written", ledger.ErrNotEndorsed, id)
+	}
+	key, err = ledger.EndorsedKey(&n.keys.service.PublicKey, chain, id)
+	return chain[len(chain)-1].Epoch.Begin, key, err
+}
+
+// recorded returns the same by the committed ledger's service table, whose rows lead back
+// from one life to the life before, also where the identities of an older CCF state nothing. The
+// present identity has signed all of them, as the earlier part of its Merkle tree.
+func (n *Node) recorded(ctx context.Context, row tables.Service, id ledger.TxID) (begin ledger.TxID, key *ecdsa.PublicKey, err error) {
+	for at := n.store.Committed().TxID().Seqno + 1; ; {
+		previous := row.PreviousIdentityVersion
+		if previous == nil || *previous >= at {
+			return begin, nil, fmt.Errorf("%w: the service table does not say under which identity %v was written", ledger.ErrNotEndorsed, id)
+		}
+		at = *previous
+		begin = writeset.TxID{View: n.Position().ViewOf(at), Seqno: at}
+		writes, err := n.Transaction(ctx, begin)
+		if err != nil {
+			return begin, nil, err
+		}
+		row = tables.Service{}
+		ok, err := written(writes, tables.NameServiceInfo, &row)
+		if err != nil {
+			return begin, nil, err
+		}
+		if !ok {
+			return begin, nil, fmt.Errorf("%w: transaction %d holds no row of the service", ledger.ErrNotEndorsed, at)
+		}
+		if at > id.Seqno {
+			continue
+		}
+		cert, err := identity.ParseCertificate([]byte(row.Cert))
+		if err != nil {
+			return begin, nil, err
+		}
+		key, ok = cert.PublicKey.(*ecdsa.PublicKey)
+		if !ok {
+			return begin, nil, fmt.Errorf("the service's identity at %d has a key of kind %T", at, cert.PublicKey)
+		}
+		return begin, key, nil
+	}
 }

@@ -2,6 +2,7 @@ package node
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"encoding/base64"
@@ -11,6 +12,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -19,6 +22,7 @@ import (
 	"chancery/internal/ccftest"
 	"chancery/internal/cose"
 	"chancery/internal/durable"
+	"chancery/internal/identity"
 	"chancery/kv"
 	"chancery/kv/writeset"
 	"chancery/ledger"
@@ -307,4 +311,96 @@ func unhex(t *testing.T, text string) []byte {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// TestIdentitiesOfOlderCCF recovers services of CCF 2 to 5, whose identities state little or
+// nothing about one another: every signer in their ledgers is led to the new identity.
+func TestIdentitiesOfOlderCCF(t *testing.T) {
+	var known struct {
+		Secrets map[string]map[string]string `json:"ledger_secrets"`
+	}
+	text, err := os.ReadFile(filepath.Join(ccftest.Vectors(t), "secrets.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &known); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"expired_service", "eol_service", "double_sealed_service"} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			from := filepath.Join(ccftest.Vectors(t), name)
+			if err := os.CopyFS(filepath.Join(dir, "ledger"), os.DirFS(filepath.Join(from, "ledger"))); err != nil {
+				t.Fatal(err)
+			}
+			n, end := recoverIn(t, dir, filepath.Join(from, "common", "service_cert.pem"))
+			defer end()
+			await(t, "the public state is open", func() bool { return n.state.Load() == statePublic })
+			// Its members' shares are not at hand, but what they would open is.
+			var secrets []tables.EncryptedSecret
+			for seqno, secret := range known.Secrets[name] {
+				version, err := strconv.ParseUint(seqno, 10, 64)
+				if err != nil {
+					t.Fatal(err)
+				}
+				wrapped, err := identity.WrapFor(&n.keys.encryption.PublicKey, unhex(t, secret))
+				if err != nil {
+					t.Fatal(err)
+				}
+				secrets = append(secrets, tables.EncryptedSecret{Version: &version, EncryptedSecret: wrapped})
+			}
+			slices.SortFunc(secrets, func(a, b tables.EncryptedSecret) int { return cmp.Compare(*a.Version, *b.Version) })
+			err := n.transact(t.Context(), func(tx *kv.Tx) error {
+				s, _, err := tables.ServiceInfo.Get(tx)
+				if err != nil {
+					return err
+				}
+				s.Status = tables.ServiceWaiting
+				return errors.Join(tables.ServiceInfo.Put(tx, s),
+					tables.EncryptedSecrets.Put(tx, map[string][]tables.EncryptedSecret{n.keys.id: secrets}))
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			await(t, "the service is open again", func() bool { return n.state.Load() == statePartOfNetwork })
+			service, err := n.serviceCert()
+			if err != nil {
+				t.Fatal(err)
+			}
+			led := 0
+			for seqno := uint64(1); seqno <= n.store.Committed().TxID().Seqno; seqno++ {
+				id := writeset.TxID{View: n.Position().ViewOf(seqno), Seqno: seqno}
+				writes, err := n.Transaction(t.Context(), id)
+				if err != nil {
+					t.Fatalf("%v: %v", id, err)
+				}
+				var by struct{ Cert string }
+				if ok, err := written(writes, ledger.SignaturesMap, &by); err != nil || !ok || by.Cert == "" {
+					continue // 1.x did not write the certificate with the signature
+				}
+				signer, err := identity.ParseCertificate([]byte(by.Cert))
+				if err != nil {
+					t.Fatalf("%v: %v", id, err)
+				}
+				issuer := service
+				if chain, err := n.endorsedFor(t.Context(), id); err != nil {
+					t.Fatalf("%v: %v", id, err)
+				} else if len(chain) > 0 {
+					led++
+					if issuer, err = identity.ParseCertificate([]byte(chain[0])); err != nil {
+						t.Fatal(err)
+					}
+					if err := identity.IssuedBy(issuer, service); err != nil {
+						t.Errorf("%v: the present identity does not vouch: %v", id, err)
+					}
+				}
+				if err := identity.IssuedBy(signer, issuer); err != nil {
+					t.Errorf("%v: another identity than the signer's: %v", id, err)
+				}
+			}
+			if led < 10 {
+				t.Errorf("%d signatures of earlier lives", led)
+			}
+		})
+	}
 }
