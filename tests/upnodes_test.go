@@ -157,8 +157,9 @@ func (s *sandbox) checkLedgers() {
 // writers; each time it is replaced unattended. Nothing that was acknowledged as
 // committed is lost at any node.
 func TestFaultUpNodes(t *testing.T) {
-	if os.Getenv("CHANCERY_KILLS") == "" {
-		t.Skip("a long run: set CHANCERY_KILLS")
+	soak := os.Getenv("CHANCERY_SOAK")
+	if soak == "" && os.Getenv("CHANCERY_KILLS") == "" {
+		t.Skip("a long run: set CHANCERY_KILLS, or CHANCERY_SOAK to how long")
 	}
 	s := newSandbox(t)
 	s.up("--nodes", "3")
@@ -185,7 +186,9 @@ func TestFaultUpNodes(t *testing.T) {
 		writers.Go(func() { h.read(ctx, t, c) })
 	}
 	rounds, every := min(max(kills(t)/20, 2), 5), time.Duration(0) // up gives up on nodes that end more often
-	if d, err := time.ParseDuration(os.Getenv("CHANCERY_SOAK")); err == nil {
+	if soak != "" {
+		d, err := time.ParseDuration(soak)
+		must(t, err)
 		every = 20 * time.Second
 		rounds = int(d / every)
 	}
