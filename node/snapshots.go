@@ -91,7 +91,7 @@ func (s *snapshotter) run(ctx context.Context) error {
 	}
 	var idle <-chan time.Time
 	if every := s.n.cfg.Snapshots.TimeInterval; every > 0 {
-		tick := time.NewTicker(min(every, time.Second))
+		tick := time.NewTicker(min(max(every/10, 10*time.Millisecond), time.Second))
 		defer tick.Stop()
 		idle = tick.C
 	}
