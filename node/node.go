@@ -215,6 +215,34 @@ func (n *Node) Transaction(_ context.Context, id server.TxID) (writeset.WriteSet
 	return ws, translate(err)
 }
 
+// Scan gives committed transactions to each, past the cache: who goes through all history
+// must not drive out of it what others ask for.
+func (n *Node) Scan(ctx context.Context, first uint64, each func(server.TxID, writeset.WriteSet) bool) error {
+	r := n.replica()
+	if r == nil {
+		return fmt.Errorf("transaction %d: %w", first, server.ErrNotCommitted)
+	}
+	if n.ofEarlierLife(first) {
+		return fmt.Errorf("transaction %d: %w", first, server.ErrEarlierLife)
+	}
+	for e, err := range r.History(first, r.Position().Committed.Seqno) {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return translate(err)
+		}
+		writes, err := r.Writes(e)
+		if err != nil {
+			return translate(err)
+		}
+		if !each(e.ID, writes) {
+			return nil
+		}
+	}
+	return nil
+}
+
 // translate turns raftfsm's sentinels into those that the server branches on.
 func translate(err error) error {
 	for _, s := range []struct{ from, to error }{

@@ -12,28 +12,15 @@ import (
 // compares each with the tree. each is called with the size of every entry; its error
 // ends the reading. Errors: ErrIndexing, and what is wrong with the files.
 func (r *Replica) CheckSpan(ctx context.Context, first, last uint64, each func(bytes int) error) error {
-	pages, paged := r.index.pages(), uint64(0)
-	for e, err := range r.cfg.Ledger.Entries(first) {
+	for e, err := range r.stream(first, last) {
 		if err == nil {
 			err = ctx.Err()
 		}
+		if err == nil {
+			err = each(e.Size())
+		}
 		if err != nil {
 			return err
-		}
-		if e.ID.Seqno > last {
-			return nil
-		}
-		if paged++; paged%4096 == 0 {
-			pages = r.index.pages() // what was read is kept no longer
-		}
-		if err := r.checkEntry(e, pages); err != nil {
-			return fmt.Errorf("entry %v: %w", e.ID, err)
-		}
-		if err := each(e.Size()); err != nil {
-			return err
-		}
-		if e.ID.Seqno == last {
-			return nil
 		}
 	}
 	return nil
@@ -75,5 +62,9 @@ func (r *Replica) checkEntry(e *ledger.Entry, p *pages) error {
 	}
 	level, i, root := r.tree.Cover(e.ID.Seqno)
 	r.mu.Unlock()
-	return r.judge(e, p.covers(e.ID.Seqno, e.Leaf(), level, i, root))
+	err := p.covers(e.ID.Seqno, e.Leaf(), level, i, root)
+	if err != nil {
+		clear(p.read) // the index may have grown since
+	}
+	return r.judge(e, err)
 }

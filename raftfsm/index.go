@@ -162,7 +162,11 @@ func (x *index) putSignatures(sigs []uint64, before uint64) error {
 	return nil
 }
 
-// pages reads the files for one answer, each page once.
+// keptPages bounds the pages of one reader: the paths of some thousand neighbours.
+const keptPages = 128
+
+// pages reads the files for one answer or for entries one after another, whose paths share
+// most pages. It is not safe for concurrent use.
 type pages struct {
 	x    *index
 	read map[int64][]byte
@@ -181,6 +185,9 @@ func (p *pages) node(level int, i uint64) (h merkle.Hash, err error) {
 			return h, fmt.Errorf("reading the index: %w", err)
 		}
 		page = page[:n]
+		if len(p.read) >= keptPages {
+			clear(p.read)
+		}
 		p.read[at/indexPage] = page
 	}
 	if at%indexPage+hashSize > int64(len(page)) {

@@ -36,11 +36,11 @@ func (s *service) fill(n int) raftfsm.TxID {
 func often(c *raftfsm.Config) { c.SignatureInterval = 7 }
 
 // proves asks for the receipt of many transactions and checks each: the path leads to
-// the root that the first signature behind it signs, in few reads.
-func (s *service) proves(through raftfsm.TxID) {
+// the root that the first signature behind it signs. It returns the most reads of the disk
+// that one took, those of an index that is being made beside it included.
+func (s *service) proves(through raftfsm.TxID) (most int) {
 	t := s.t
 	t.Helper()
-	most := 0
 	for seqno := uint64(1); seqno < through.Seqno; seqno += 1 + seqno%61 {
 		id := raftfsm.TxID{View: s.replica.Position().ViewOf(seqno), Seqno: seqno}
 		s.disk.reads.Store(0)
@@ -62,10 +62,17 @@ func (s *service) proves(through raftfsm.TxID) {
 			}
 		}
 	}
+	return most
+}
+
+// provesCheaply is proves, in few reads.
+func (s *service) provesCheaply(through raftfsm.TxID) {
+	s.t.Helper()
+	most := s.proves(through)
 	if limit := 4 + 2*bits.Len64(through.Seqno); most > limit {
-		t.Errorf("a receipt took %d reads, of %d transactions; at most %d are allowed", most, through.Seqno, limit)
+		s.t.Errorf("a receipt took %d reads, of %d transactions; at most %d are allowed", most, through.Seqno, limit)
 	}
-	t.Logf("%d transactions: at most %d reads", through.Seqno, most)
+	s.t.Logf("%d transactions: at most %d reads", through.Seqno, most)
 }
 
 // TestIndex keeps most of the tree on disk, and asks for receipts of all ages: while the
@@ -88,12 +95,12 @@ func TestIndex(t *testing.T) {
 	if first, sigs := s.replica.InMemory(); first+3*32 < through.Seqno || sigs > 3*32 {
 		t.Fatalf("the tree in memory begins at %d of %d, with %d signatures", first, through.Seqno, sigs)
 	}
-	s.proves(through)
+	s.provesCheaply(through)
 	s.stop()
 
 	s.start(often)
 	through = s.fill(10)
-	s.proves(through)
+	s.provesCheaply(through)
 	s.stop()
 
 	c := <-captures
@@ -197,6 +204,74 @@ func TestIndexDamaged(t *testing.T) {
 		t.Errorf("with an entry damaged: %v", err)
 	}
 	s.stop()
+}
+
+// TestHistory goes through spans of all ages and lengths, while the index grows under it, and
+// over an entry that was changed.
+func TestHistory(t *testing.T) {
+	raftfsm.SmallWindows(t, 5)
+	s := newService(t)
+	s.start(often)
+	defer s.stop()
+	through := s.fill(1100).Seqno
+	for _, span := range [][2]uint64{{1, through}, {1, 12}, {40, through - 5}, {through - 3, through}, {through, through}} {
+		next := span[0]
+		for e, err := range s.replica.History(span[0], span[1]) {
+			if err != nil {
+				t.Fatalf("%v: at %d: %v", span, next, err)
+			}
+			want, err := s.replica.Entry(next)
+			if err != nil || e.ID != want.ID || !bytes.Equal(e.Raw, want.Raw) {
+				t.Fatalf("%v: at %d: %v (%v)", span, next, e.ID, err)
+			}
+			if next%500 == 0 {
+				s.fill(70)
+			}
+			next++
+		}
+		if next != span[1]+1 {
+			t.Errorf("%v: it ends before %d", span, next)
+		}
+	}
+	for range s.replica.History(1, through) {
+		break // who has enough
+	}
+	for e, err := range s.replica.History(through, s.replica.Position().Committed.Seqno+1) {
+		if (err == nil) != (e != nil) || err != nil && !errors.Is(err, raftfsm.ErrNotCommitted) {
+			t.Errorf("beyond what is committed: %v, %v", e, err)
+		}
+	}
+
+	chunk := s.ledger.Chunks()[0]
+	const changed = 6
+	e, err := s.replica.Entry(changed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(chunk.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := bytes.Index(data, e.Raw) + len(e.Raw) - 1 // in the value that it wrote
+	f, err := os.OpenFile(chunk.Path, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt([]byte{data[at] ^ 1}, int64(at)); err != nil {
+		t.Fatal(err)
+	}
+	for _, last := range []uint64{20, through} {
+		next, failed := uint64(1), error(nil)
+		for e, err := range s.replica.History(1, last) {
+			if failed = err; err == nil {
+				next = e.ID.Seqno + 1
+			}
+		}
+		if next != changed || failed == nil || errors.Is(failed, raftfsm.ErrIndexing) {
+			t.Errorf("through %d, with entry %d changed: it ends at %d: %v", last, changed, next, failed)
+		}
+	}
 }
 
 // countingDisk counts the reads of its files.

@@ -3,6 +3,7 @@ package raftfsm
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"sort"
 
 	"chancery/kv/writeset"
@@ -28,6 +29,48 @@ type Proof struct {
 // tree: the host may have changed the file. Errors: ErrNotCommitted, ErrIndexing.
 func (r *Replica) Entry(seqno uint64) (*ledger.Entry, error) {
 	return r.entry(seqno, r.index.pages())
+}
+
+// streamed is the number of entries from which a span is read chunk by chunk, and not entry
+// by entry.
+const streamed = 1024
+
+// History gives the committed entries from first to last in their order, for less than Entry
+// one by one. It ends with the first error; errors as Entry's.
+func (r *Replica) History(first, last uint64) iter.Seq2[*ledger.Entry, error] {
+	if first >= r.cfg.Ledger.First() && last >= first+streamed {
+		return r.stream(first, last)
+	}
+	return func(yield func(*ledger.Entry, error) bool) {
+		pages := r.index.pages()
+		for seqno := first; seqno <= last; seqno++ {
+			e, err := r.entry(seqno, pages)
+			if !yield(e, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// stream is History that reads whole chunks.
+func (r *Replica) stream(first, last uint64) iter.Seq2[*ledger.Entry, error] {
+	return func(yield func(*ledger.Entry, error) bool) {
+		pages := r.index.pages()
+		for e, err := range r.cfg.Ledger.Entries(first) {
+			if err == nil {
+				if err = r.checkEntry(e, pages); err != nil {
+					err = fmt.Errorf("entry %v: %w", e.ID, err)
+				}
+			}
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if !yield(e, nil) || e.ID.Seqno >= last {
+				return
+			}
+		}
+	}
 }
 
 func (r *Replica) entry(seqno uint64, p *pages) (*ledger.Entry, error) {

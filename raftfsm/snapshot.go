@@ -352,14 +352,10 @@ func (x *exported) Read(p []byte) (int, error) {
 	return x.buf.Read(p)
 }
 
-// pagesFor is for how many entries the pages of the index that were read are kept: the
-// paths of neighbours share most of them.
-const pagesFor = 4096
-
 // check compares an entry with the tree.
 func (x *exported) check(e *ledger.Entry) error {
 	r, seqno := x.r, e.ID.Seqno
-	if x.pages == nil || seqno%pagesFor == 0 {
+	if x.pages == nil {
 		x.pages = r.index.pages()
 	}
 	r.mu.Lock()
@@ -369,6 +365,7 @@ func (x *exported) check(e *ledger.Entry) error {
 		if x.pages.covers(seqno, e.Leaf(), level, i, root) == nil {
 			return nil
 		}
+		clear(x.pages.read) // the index may have grown since
 	}
 	want, err := r.leaf(seqno)
 	if err == nil && e.Leaf() != want {

@@ -79,55 +79,64 @@ func (s *Server) getStrategies(context.Context, *Call) (any, error) {
 	return out, nil
 }
 
-// indexEvery is how often the indexer looks whether more is committed.
-const indexEvery = 20 * time.Millisecond
+// indexEvery is how often the indexer looks whether more is committed, and indexRetry how
+// often whether a transaction that cannot be read can be read now.
+const (
+	indexEvery = 20 * time.Millisecond
+	indexRetry = time.Second
+)
 
 // Index gives committed transactions to the application's strategies until ctx ends. A
 // transaction that cannot be read now is tried again: an index lags, it never skips.
 func (s *Server) Index(ctx context.Context) error {
-	tick := time.NewTicker(indexEvery)
-	defer tick.Stop()
+	timer := time.NewTimer(indexEvery)
+	defer timer.Stop()
 	lagging := uint64(0) // the seqno of which it was said that it cannot be read
 	for ctx.Err() == nil {
-		more, seqno, err := s.indexNext(ctx)
-		if err != nil && ctx.Err() == nil && seqno != lagging && !errors.Is(err, ErrFetching) {
-			lagging = seqno
-			s.log.Warn("a committed transaction cannot be indexed yet", "seqno", seqno, "err", err)
-		}
-		if more {
+		more, seqno, err := s.indexMore(ctx)
+		pause := indexEvery
+		if err != nil && !errors.Is(err, ErrFetching) {
+			pause = indexRetry
+			if seqno != lagging && ctx.Err() == nil {
+				lagging = seqno
+				s.log.Warn("a committed transaction cannot be indexed yet", "seqno", seqno, "err", err)
+			}
+		} else if more {
 			continue
 		}
+		timer.Reset(pause)
 		select {
 		case <-ctx.Done():
-		case <-tick.C:
+		case <-timer.C:
 		}
 	}
 	return nil
 }
 
-// indexNext gives the next transaction that a strategy wants to all that want it. more
-// says that there was one.
-func (s *Server) indexNext(ctx context.Context) (more bool, seqno uint64, err error) {
-	p := s.node.Position()
+// indexMore gives the strategies the committed transactions that they want next. more says
+// that there was one; err is of seqno.
+func (s *Server) indexMore(ctx context.Context) (more bool, seqno uint64, err error) {
+	committed := s.node.Position().Committed.Seqno
 	for _, st := range s.indexes.All() {
-		if n := st.Next(); n != 0 && n <= p.Committed.Seqno && (seqno == 0 || n < seqno) {
+		if n := st.Next(); n != 0 && n <= committed && (seqno == 0 || n < seqno) {
 			seqno = n
 		}
 	}
 	if seqno == 0 {
 		return false, 0, nil
 	}
-	id := TxID{View: p.ViewOf(seqno), Seqno: seqno}
-	writes, err := s.node.Transaction(ctx, id)
-	if err != nil {
-		return false, seqno, err
-	}
-	for _, st := range s.indexes.All() {
-		if st.Next() == seqno {
-			st.Handle(id, writes)
+	err = s.node.Scan(ctx, seqno, func(id TxID, writes writeset.WriteSet) bool {
+		wanted := false
+		for _, st := range s.indexes.All() {
+			if st.Next() == id.Seqno {
+				st.Handle(id, writes)
+				wanted = true
+			}
 		}
-	}
-	return true, seqno, nil
+		more, seqno = more || wanted, id.Seqno+1
+		return wanted
+	})
+	return more, seqno, err
 }
 
 // SeqnosByKey is a strategy that knows by which transactions each key of a table was

@@ -91,6 +91,9 @@ type Node interface {
 	// Transaction returns the writes of a committed transaction, private maps
 	// decrypted, checked against a signed root. Errors as Receipt.
 	Transaction(ctx context.Context, id TxID) (writeset.WriteSet, error)
+	// Scan gives the committed transactions from seqno first on to each, in their order,
+	// until it returns false or there are no more. Errors as Transaction's, of the next one.
+	Scan(ctx context.Context, first uint64, each func(TxID, writeset.WriteSet) bool) error
 	// Effects returns a fresh carrier for what a governance action does beside its
 	// writes. The server passes it to package gov and then to Submit in the
 	// Submission of the same attempt; an attempt that is not submitted has no effect.

@@ -191,6 +191,17 @@ func (n *memNode) Transaction(_ context.Context, id TxID) (writeset.WriteSet, er
 	return n.writes[id.Seqno], nil
 }
 
+func (n *memNode) Scan(ctx context.Context, first uint64, each func(TxID, writeset.WriteSet) bool) error {
+	for p, seqno := n.Position(), first; seqno <= p.Committed.Seqno; seqno++ {
+		id := TxID{View: p.ViewOf(seqno), Seqno: seqno}
+		writes, err := n.Transaction(ctx, id)
+		if err != nil || !each(id, writes) {
+			return err
+		}
+	}
+	return nil
+}
+
 func (n *memNode) Effects(tx *kv.Tx) gov.Effects {
 	if n.effects != nil {
 		return n.effects
