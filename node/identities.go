@@ -60,15 +60,25 @@ func (n *Node) readEndorsements(ctx context.Context, row tables.IdentityEndorsem
 }
 
 func (n *Node) endorsementAt(ctx context.Context, seqno uint64) (row tables.IdentityEndorsement, err error) {
-	writes, err := n.Transaction(ctx, writeset.TxID{View: n.Position().ViewOf(seqno), Seqno: seqno})
-	if err != nil {
-		return row, err
-	}
-	ok, err := written(writes, tables.NamePreviousEndorse, &row)
+	ok, err := n.writtenAt(ctx, seqno, tables.NamePreviousEndorse, &row)
 	if err == nil && !ok {
 		err = fmt.Errorf("transaction %d holds no identity endorsement", seqno)
 	}
 	return row, err
+}
+
+// writtenAt is written of a committed transaction.
+func (n *Node) writtenAt(ctx context.Context, seqno uint64, table string, to any) (ok bool, err error) {
+	writes, err := n.Transaction(ctx, n.committedAt(seqno))
+	if err != nil {
+		return false, err
+	}
+	return written(writes, table, to)
+}
+
+// committedAt is the TxID of a committed seqno.
+func (n *Node) committedAt(seqno uint64) ledger.TxID {
+	return writeset.TxID{View: n.Position().ViewOf(seqno), Seqno: seqno}
 }
 
 // COSESignature returns the service's signature over the root that covers a committed

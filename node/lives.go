@@ -85,39 +85,28 @@ func (n *Node) stated(ctx context.Context, id ledger.TxID) (begin ledger.TxID, k
 }
 
 // recorded returns the same by the committed ledger's service table, whose rows lead back
-// from one life to the life before, also where the identities of an older CCF state nothing. The
-// present identity has signed all of them, as the earlier part of its Merkle tree.
+// from one life to the life before, also where the identities of an older CCF state
+// nothing. The present identity has signed all of them, as the earlier part of its Merkle
+// tree.
 func (n *Node) recorded(ctx context.Context, row tables.Service, id ledger.TxID) (begin ledger.TxID, key *ecdsa.PublicKey, err error) {
-	for at := n.store.Committed().TxID().Seqno + 1; ; {
+	at := n.store.Committed().TxID().Seqno + 1
+	for at > id.Seqno {
 		previous := row.PreviousIdentityVersion
 		if previous == nil || *previous >= at {
 			return begin, nil, fmt.Errorf("%w: the service table does not say under which identity %v was written", ledger.ErrNotEndorsed, id)
 		}
-		at = *previous
-		begin = writeset.TxID{View: n.Position().ViewOf(at), Seqno: at}
-		writes, err := n.Transaction(ctx, begin)
-		if err != nil {
+		at, row = *previous, tables.Service{}
+		switch ok, err := n.writtenAt(ctx, at, tables.NameServiceInfo, &row); {
+		case err != nil:
 			return begin, nil, err
-		}
-		row = tables.Service{}
-		ok, err := written(writes, tables.NameServiceInfo, &row)
-		if err != nil {
-			return begin, nil, err
-		}
-		if !ok {
+		case !ok:
 			return begin, nil, fmt.Errorf("%w: transaction %d holds no row of the service", ledger.ErrNotEndorsed, at)
 		}
-		if at > id.Seqno {
-			continue
-		}
-		cert, err := identity.ParseCertificate([]byte(row.Cert))
-		if err != nil {
-			return begin, nil, err
-		}
-		key, ok = cert.PublicKey.(*ecdsa.PublicKey)
-		if !ok {
-			return begin, nil, fmt.Errorf("the service's identity at %d has a key of kind %T", at, cert.PublicKey)
-		}
-		return begin, key, nil
 	}
+	cert, err := identity.ParseCertificate([]byte(row.Cert))
+	if err != nil {
+		return begin, nil, err
+	}
+	key, err = identity.CertificateKey(cert)
+	return n.committedAt(at), key, err
 }

@@ -139,18 +139,7 @@ func recoverCCF(t *testing.T, dir string) *Node {
 	defer end()
 	await(t, "the public state is open", func() bool { return n.state.Load() == statePublic })
 
-	// Its members' signing keys are not at hand: what their proposal does is done directly.
-	err = n.transact(t.Context(), func(tx *kv.Tx) error {
-		s, _, err := tables.ServiceInfo.Get(tx)
-		if err != nil {
-			return err
-		}
-		s.Status = tables.ServiceWaiting
-		return tables.ServiceInfo.Put(tx, s)
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	awaitShares(t, n, func(*kv.Tx) error { return nil })
 	for _, member := range []string{"member0", "member2"} {
 		id, share := seven.Share.Members[member], unhex(t, seven.Share.Shares[member])
 		payload, err := json.Marshal(map[string]string{"share": base64.StdEncoding.EncodeToString(share)})
@@ -186,6 +175,23 @@ func recoverCCF(t *testing.T, dir string) *Node {
 		checkEarlierReceipts(t, n, seven)
 	}
 	return n
+}
+
+// awaitShares has a recovered service wait for its members' shares, whose signing keys are
+// not at hand: what their proposal does is done directly, and also what comes with it.
+func awaitShares(t *testing.T, n *Node, also func(*kv.Tx) error) {
+	t.Helper()
+	err := n.transact(t.Context(), func(tx *kv.Tx) error {
+		s, _, err := tables.ServiceInfo.Get(tx)
+		if err != nil {
+			return err
+		}
+		s.Status = tables.ServiceWaiting
+		return errors.Join(tables.ServiceInfo.Put(tx, s), also(tx))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // checkEarlierReceipts has the node issue the receipts that CCF issued, and verifies them.
@@ -350,18 +356,9 @@ func TestIdentitiesOfOlderCCF(t *testing.T) {
 				secrets = append(secrets, tables.EncryptedSecret{Version: &version, EncryptedSecret: wrapped})
 			}
 			slices.SortFunc(secrets, func(a, b tables.EncryptedSecret) int { return cmp.Compare(*a.Version, *b.Version) })
-			err := n.transact(t.Context(), func(tx *kv.Tx) error {
-				s, _, err := tables.ServiceInfo.Get(tx)
-				if err != nil {
-					return err
-				}
-				s.Status = tables.ServiceWaiting
-				return errors.Join(tables.ServiceInfo.Put(tx, s),
-					tables.EncryptedSecrets.Put(tx, map[string][]tables.EncryptedSecret{n.keys.id: secrets}))
+			awaitShares(t, n, func(tx *kv.Tx) error {
+				return tables.EncryptedSecrets.Put(tx, map[string][]tables.EncryptedSecret{n.keys.id: secrets})
 			})
-			if err != nil {
-				t.Fatal(err)
-			}
 			await(t, "the service is open again", func() bool { return n.state.Load() == statePartOfNetwork })
 			service, err := n.serviceCert()
 			if err != nil {
@@ -369,13 +366,13 @@ func TestIdentitiesOfOlderCCF(t *testing.T) {
 			}
 			led := 0
 			for seqno := uint64(1); seqno <= n.store.Committed().TxID().Seqno; seqno++ {
-				id := writeset.TxID{View: n.Position().ViewOf(seqno), Seqno: seqno}
-				writes, err := n.Transaction(t.Context(), id)
+				var by struct{ Cert string }
+				ok, err := n.writtenAt(t.Context(), seqno, ledger.SignaturesMap, &by)
+				id := n.committedAt(seqno)
 				if err != nil {
 					t.Fatalf("%v: %v", id, err)
 				}
-				var by struct{ Cert string }
-				if ok, err := written(writes, ledger.SignaturesMap, &by); err != nil || !ok || by.Cert == "" {
+				if !ok || by.Cert == "" {
 					continue // 1.x did not write the certificate with the signature
 				}
 				signer, err := identity.ParseCertificate([]byte(by.Cert))

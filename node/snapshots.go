@@ -89,7 +89,7 @@ func (s *snapshotter) run(ctx context.Context) error {
 	if err := s.prepare(); err != nil {
 		return err
 	}
-	var idle <-chan time.Time
+	var idle <-chan time.Time // asked often enough that intervals are not much longer than said
 	if every := s.n.cfg.Snapshots.TimeInterval; every > 0 {
 		tick := time.NewTicker(min(max(every/10, 10*time.Millisecond), time.Second))
 		defer tick.Stop()

@@ -62,9 +62,5 @@ func (r *Replica) checkEntry(e *ledger.Entry, p *pages) error {
 	}
 	level, i, root := r.tree.Cover(e.ID.Seqno)
 	r.mu.Unlock()
-	err := p.covers(e.ID.Seqno, e.Leaf(), level, i, root)
-	if err != nil {
-		clear(p.read) // the index may have grown since
-	}
-	return r.judge(e, err)
+	return r.judge(e, p.covers(e.ID.Seqno, e.Leaf(), level, i, root))
 }

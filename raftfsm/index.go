@@ -288,13 +288,13 @@ func (p *pages) covers(seqno uint64, leaf ledger.Digest, level int, i uint64, ro
 	path, err := merkle.PathOver(seqno-from, 1<<level, func(k int, at uint64) (merkle.Hash, error) {
 		return p.node(k, from>>k+at)
 	})
+	if err == nil && merkle.Climb(leaf, path) != root {
+		err = errIndex
+	}
 	if err != nil {
-		return err
+		clear(p.read) // the index may have grown since
 	}
-	if merkle.Climb(leaf, path) != root {
-		return errIndex
-	}
-	return nil
+	return err
 }
 
 // want has the index made anew, by Run.

@@ -278,8 +278,6 @@ func TestConflictHasNoPosition(t *testing.T) {
 	}
 }
 
-// TestProofsVerify builds a proof for every transaction, those in closed chunks
-// included, and climbs from its leaf to the signed root.
 // TestSnapshotOfIdleService asks for a signature when nothing is unsigned: it is made when
 // a snapshot is due, and the snapshot is of the state as of it.
 func TestSnapshotOfIdleService(t *testing.T) {
@@ -326,6 +324,8 @@ func TestTooLarge(t *testing.T) {
 	}
 }
 
+// TestProofsVerify builds a proof for every transaction, those in closed chunks
+// included, and climbs from its leaf to the signed root.
 func TestProofsVerify(t *testing.T) {
 	s := newService(t)
 	s.start()
